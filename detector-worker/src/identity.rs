@@ -4,20 +4,23 @@
 //!
 //! Guarantees: an embedding ends here; results have ids and never names. A face that could not be compared is `unchecked`, never
 //! `unknown`. While the database is unreachable, one frame at a time waits for it, at most a second. A frame of a tenant without enrolled
-//! faces costs no embedding and has none of the attributes.
+//! faces costs no embedding and has none of the attributes. An embedding is compared with vectors of its own model: a frame uses the
+//! model that compared at its beginning, and the model may be changed while frames are processed.
+
+mod models;
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
 use contracts::{AttributeName, Detection, DetectorName, TenantId};
-use gallery::{
-    Calibration, CalibrationError, Embedding, Galleries, GalleryError, GalleryKey, GalleryState, Identity, Look, decide,
-};
+use gallery::{CalibrationError, Embedding, Galleries, GalleryError, GalleryKey, GalleryState, Identity, Look, decide};
+use vision::inference::{DetectorSpec, Inference, InferenceSettings};
 use vision::model::Findings;
 
 use crate::metrics;
+pub use models::LiveModel;
+use models::{OtherModels, calibration};
 
 /// The detector whose faces are compared.
 pub const DETECTOR: &str = "face";
@@ -43,8 +46,9 @@ struct Names {
 pub struct FaceIdentifier {
     detector: DetectorName,
     galleries: Galleries,
-    model: String,
-    calibration: &'static Calibration,
+    /// That of the detector which the worker opened at its start.
+    started: LiveModel,
+    others: OtherModels,
     /// False matches that the face of a stranger may have.
     false_matches: f64,
     names: Names,
@@ -63,35 +67,61 @@ struct Memory {
 }
 
 /// What happens with the faces of one frame.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone)]
 pub enum Comparison {
     /// Nothing: the tenant has no enrolled faces.
     None,
-    /// They are compared, so their embeddings are needed.
-    Compare,
+    /// They are compared, so their embeddings of this model are needed.
+    Compare(LiveModel),
     /// They are marked as unchecked, because the gallery is out of reach.
     Unchecked,
 }
 
+impl Comparison {
+    /// Whether embeddings are needed.
+    pub const fn needs_embeddings(&self) -> bool {
+        matches!(self, Self::Compare(_))
+    }
+
+    /// What finds the faces, if it is not the worker's own detector.
+    pub fn inference(&self) -> Option<&Inference> {
+        match self {
+            Self::Compare(model) => model.inference.as_deref(),
+            Self::None | Self::Unchecked => None,
+        }
+    }
+}
+
 impl FaceIdentifier {
-    /// Compares faces of `model`, so that the face of a stranger has at most `false_matches` matches on average.
+    /// Compares faces of `model`, whose embeddings the worker's own detector makes, so that the face of a stranger has at most
+    /// `false_matches` matches on average.
     ///
     /// # Errors
     /// The model was not measured.
     pub fn new(galleries: Galleries, model: &str, false_matches: f64) -> anyhow::Result<Self> {
-        let calibration = Calibration::of(model)
-            .with_context(|| format!("the false matches of the model {model} were not measured"))?;
+        let started = LiveModel { name: model.into(), calibration: calibration(model)?, inference: None };
         let name = |name: &str| -> anyhow::Result<AttributeName> { name.parse().map_err(anyhow::Error::msg) };
         let names = Names { identity: name("identity")?, subject: name("subject")?, similarity: name("similarity")? };
         Ok(Self {
             detector: DETECTOR.parse()?,
             galleries,
-            model: model.to_owned(),
-            calibration,
+            started,
+            others: OtherModels::default(),
             false_matches,
             names,
             memory: Mutex::default(),
         })
+    }
+
+    /// Makes the detectors for other models, to which the service may be changed. Without it, faces are unchecked then.
+    #[must_use]
+    pub fn with_other_models(
+        mut self,
+        settings: InferenceSettings,
+        make: impl Fn(&str) -> anyhow::Result<DetectorSpec> + Send + Sync + 'static,
+    ) -> Self {
+        self.others.make = Some((Box::new(make), settings));
+        self
     }
 
     /// Whether this detector finds the faces that are compared.
@@ -104,43 +134,56 @@ impl FaceIdentifier {
         if let Some(known) = self.memory().known(tenant) {
             return known;
         }
-        let state = tokio::time::timeout(STATE_LIMIT, self.galleries.state(&self.key(tenant))).await;
+        let state = tokio::time::timeout(STATE_LIMIT, self.state(tenant)).await;
         let state =
             state.unwrap_or_else(|_| Err(GalleryError::Unavailable("the database does not respond".to_owned())));
         let comparison = match state {
-            Ok(GalleryState { vectors: 0, .. }) => Comparison::None,
-            Ok(state) => match self.threshold(state.vectors) {
-                Ok(_) => Comparison::Compare,
-                Err(error) => {
-                    self.memory().warn(tenant, &error);
-                    Comparison::Unchecked
-                }
-            },
+            Ok((_, GalleryState { vectors: 0, .. })) => Comparison::None,
+            Ok((model, state)) => self.comparison_with(tenant, &model, state.vectors).await,
             Err(error) => {
                 let mut memory = self.memory();
                 memory.failed(&error);
                 return memory.during_outage(tenant);
             }
         };
-        self.memory().remember(tenant, comparison);
+        self.memory().remember(tenant, comparison.clone());
         comparison
     }
 
+    /// The model that compares, and the tenant's gallery for it.
+    async fn state(&self, tenant: &TenantId) -> Result<(Arc<str>, GalleryState), GalleryError> {
+        let model = self.galleries.active_model().await?.map_or_else(|| Arc::clone(&self.started.name), Arc::from);
+        let state = self.galleries.state(&key(tenant, &model)).await?;
+        Ok((model, state))
+    }
+
+    async fn comparison_with(&self, tenant: &TenantId, model: &Arc<str>, vectors: u64) -> Comparison {
+        let model = if *model == self.started.name { Some(self.started.clone()) } else { self.others.get(model).await };
+        let Some(model) = model else { return Comparison::Unchecked };
+        match self.threshold(&model, vectors) {
+            Ok(_) => Comparison::Compare(model),
+            Err(error) => {
+                self.memory().warn(tenant, &error);
+                Comparison::Unchecked
+            }
+        }
+    }
+
     /// Sets the attributes of all faces.
-    pub async fn identify(&self, tenant: &TenantId, comparison: Comparison, findings: &mut Findings) {
+    pub async fn identify(&self, tenant: &TenantId, comparison: &Comparison, findings: &mut Findings) {
         let embeddings = std::mem::take(&mut findings.embeddings);
-        if comparison == Comparison::None {
+        if matches!(comparison, Comparison::None) {
             return;
         }
         let mut identities = vec![Identity::Unchecked; findings.detections.len()];
-        if comparison == Comparison::Compare {
-            let dimensions = self.calibration.dimensions;
+        if let Comparison::Compare(model) = comparison {
+            let dimensions = model.calibration.dimensions;
             let usable = embeddings.into_iter().filter_map(|(index, numbers)| {
                 // A network without a direction for a face gives none, so this does not happen.
                 Embedding::new(&numbers, dimensions).ok().map(|embedding| (index, embedding))
             });
             let (places, queries): (Vec<usize>, Vec<Embedding>) = usable.unzip();
-            for (place, identity) in places.into_iter().zip(self.compare(tenant, &queries).await) {
+            for (place, identity) in places.into_iter().zip(self.compare(tenant, model, &queries).await) {
                 if let Some(found) = identities.get_mut(place) {
                     *found = identity;
                 }
@@ -153,17 +196,17 @@ impl FaceIdentifier {
     }
 
     /// The identity of each face.
-    async fn compare(&self, tenant: &TenantId, queries: &[Embedding]) -> Vec<Identity> {
+    async fn compare(&self, tenant: &TenantId, model: &LiveModel, queries: &[Embedding]) -> Vec<Identity> {
         let unchecked = vec![Identity::Unchecked; queries.len()];
         // The lowest threshold of all: which one holds follows from the size of the gallery that is searched.
-        let Some(floor) = self.calibration.points().first().map(|point| point.threshold) else { return unchecked };
-        let key = self.key(tenant);
+        let Some(floor) = model.calibration.points().first().map(|point| point.threshold) else { return unchecked };
+        let key = key(tenant, &model.name);
         let search = self.galleries.search(&key, queries, 1, floor);
         // A gallery that is being read is read on, for the frames after this one.
         let Ok(found) = tokio::time::timeout(SEARCH_LIMIT, search).await else { return unchecked };
         match found {
             Ok(answers) => {
-                let decided = answers.into_iter().map(|answer| match self.threshold(answer.vectors) {
+                let decided = answers.into_iter().map(|answer| match self.threshold(model, answer.vectors) {
                     Ok(threshold) => decide(&[Look::Compared(answer.matches)], threshold),
                     // It has grown since the frame began.
                     Err(_) => Identity::Unchecked,
@@ -182,17 +225,17 @@ impl FaceIdentifier {
         }
     }
 
-    fn threshold(&self, vectors: u64) -> Result<f32, CalibrationError> {
-        self.calibration.threshold_for(self.calibration.rate_for_search(self.false_matches, vectors)?)
-    }
-
-    fn key(&self, tenant: &TenantId) -> GalleryKey {
-        GalleryKey { tenant: tenant.clone(), model: self.model.clone() }
+    fn threshold(&self, model: &LiveModel, vectors: u64) -> Result<f32, CalibrationError> {
+        model.calibration.threshold_for(model.calibration.rate_for_search(self.false_matches, vectors)?)
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn key(tenant: &TenantId, model: &str) -> GalleryKey {
+    GalleryKey { tenant: tenant.clone(), model: model.to_owned() }
 }
 
 impl Memory {
@@ -207,7 +250,7 @@ impl Memory {
             self.asked_at = Some(Instant::now());
             return None;
         }
-        self.tenants.get(tenant).filter(|(read, _)| is_recent(*read)).map(|(_, comparison)| *comparison)
+        self.tenants.get(tenant).filter(|(read, _)| is_recent(*read)).map(|(_, comparison)| comparison.clone())
     }
 
     fn remember(&mut self, tenant: &TenantId, comparison: Comparison) {

@@ -105,7 +105,7 @@ pub fn health(_config: &Config, deps: &Deps) -> Health {
 /// A detector cannot be opened (the message names the setting and the remedy), or the worker cannot continue.
 pub async fn run(config: Config, shared: SharedArgs, deps: Deps, stop: CancellationToken) -> anyhow::Result<()> {
     let mut detectors = detectors(&config, &shared)?;
-    let identifier = identifier(&config, &deps, &mut detectors)?;
+    let identifier = identifier(&config, &deps, &mut detectors).await?;
     if let Some(missing) = config.models.missing_crop_models(&shared.frames.detectors)? {
         tracing::warn!("{missing}");
         // Set once: a process has one set of detectors.
@@ -115,13 +115,25 @@ pub async fn run(config: Config, shared: SharedArgs, deps: Deps, stop: Cancellat
 }
 
 /// What compares faces, if the settings say so. The detector of faces then also makes their embeddings.
-fn identifier(config: &Config, deps: &Deps, detectors: &mut [DetectorSpec]) -> anyhow::Result<Option<FaceIdentifier>> {
+///
+/// It begins with the model that compares now. Where that is not known or cannot be opened, with the first of the file of models.
+async fn identifier(
+    config: &Config,
+    deps: &Deps,
+    detectors: &mut [DetectorSpec],
+) -> anyhow::Result<Option<FaceIdentifier>> {
     let identity = &config.identity;
     let face = detectors.iter_mut().find(|detector| detector.name.as_str() == identity::DETECTOR);
     let (Some(face), Some(galleries), true) = (face, &deps.galleries, identity.faces_live) else { return Ok(None) };
-    let (spec, model) = config.models.with_embeddings(&face.name, &config.inference).context("SIGHTLINE_FACES_LIVE")?;
+    let (models, inference, name) = (config.models.clone(), config.inference.clone(), face.name.clone());
+    let make = move |model: Option<&str>| models.with_embeddings(&name, model, &inference);
+    let active = galleries.active_model().await.ok().flatten();
+    let opened = active.and_then(|model| make(Some(&model)).ok());
+    let (spec, model) = opened.map_or_else(|| make(None), Ok).context("SIGHTLINE_FACES_LIVE")?;
     *face = spec;
-    FaceIdentifier::new(galleries.clone(), &model, identity.faces_live_false_matches).map(Some)
+    let identifier = FaceIdentifier::new(galleries.clone(), &model, identity.faces_live_false_matches)?;
+    let settings = config.inference.settings(config.models.execution_provider);
+    Ok(Some(identifier.with_other_models(settings, move |model| Ok(make(Some(model))?.0))))
 }
 
 /// The detectors of the settings, ready to be opened.

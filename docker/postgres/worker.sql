@@ -8,7 +8,7 @@ BEGIN
     END IF;
 END
 $$;
-GRANT SELECT ON sightline_schema, face_galleries, face_vectors, face_vector_removals TO sightline_worker;
+GRANT SELECT ON sightline_schema, face_galleries, face_vectors, face_vector_removals, face_models TO sightline_worker;
 -- Only where PostgreSQL has pgvector. A trigger with the owner's rights writes these values.
 DO $$
 BEGIN

@@ -1,8 +1,8 @@
 //! Settings of the service.
 
-use clap::Args;
+use clap::{ArgAction, Args};
 use contracts::{FaceArgs, FrameArgs};
-use settings::{bytes, count};
+use settings::{bytes, count, on_off};
 use store::relational::DEFAULT_SUBJECT_LIMIT;
 use vision::pipeline::PipelineSettings;
 use vision::{InferenceArgs, ModelArgs};
@@ -31,6 +31,11 @@ pub struct Config {
     /// Whether a person must have given consent before a face is enrolled and compared
     #[arg(long, env = "SIGHTLINE_FACES_CONSENT", default_value = "optional", value_enum, value_name = "RULE")]
     pub faces_consent: ConsentRule,
+
+    /// Whether images with which faces are enrolled are kept, so that the model can be changed later; with `off`, only embeddings are stored
+    #[arg(long, env = "SIGHTLINE_FACES_KEEP_IMAGES", default_value = "off", action = ArgAction::Set,
+        value_parser = on_off(), value_name = "ON_OFF")]
+    pub faces_keep_images: bool,
 }
 
 /// Settings that a process has once, whichever services it runs.

@@ -5,8 +5,9 @@
 use std::time::Duration;
 
 use clap::ValueEnum;
+use contracts::{SubjectId, TenantId};
 use jiff::Timestamp;
-use store::{Relational, StoreError};
+use store::{Blobs, Relational, StoreError};
 use tokio::time::MissedTickBehavior;
 
 use crate::{Config, Deps};
@@ -59,13 +60,28 @@ pub async fn end_consents_regularly(deps: &Deps) {
     }
 }
 
+/// Deletes the kept enrolment images of a subject whose consent ended by `now`, and erases its vectors. Returns the number of vectors. The
+/// images go first, so that a repeat after a crash finds them.
+pub async fn end_consent(
+    database: &Relational,
+    blobs: &dyn Blobs,
+    tenant: &TenantId,
+    subject: SubjectId,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    for id in database.merged_subjects(tenant, subject).await?.into_iter().chain([subject]) {
+        blobs.delete_enrolled(tenant, id).await?;
+    }
+    database.end_consent(tenant, subject, now).await
+}
+
 async fn end_consents(deps: &Deps) -> Result<(), StoreError> {
     // Those that ended by the start: each is found once, so the loop ends.
     let now = Timestamp::now();
     loop {
         let ended = deps.database.ended_consents(now, BATCH).await?;
         for (tenant, subject) in &ended {
-            let erased = deps.database.end_consent(tenant, *subject, now).await?;
+            let erased = end_consent(&deps.database, &*deps.blobs, tenant, *subject, now).await?;
             tracing::info!(erased, "the consent of a subject ended; its enrolled faces are erased");
         }
         if ended.len() < BATCH as usize {

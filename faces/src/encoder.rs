@@ -1,8 +1,10 @@
 //! Images in, their faces with embeddings out.
 //!
-//! The models are opened by the first image: a process whose callers do not compare faces has no session for them.
+//! The models are opened by the first image: a process whose callers do not compare faces has no session for them. Each model for embeddings
+//! has an [`Encoder`] of its own, so that both are there while the model is being changed.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use contracts::{Detection, DetectorName};
@@ -40,13 +42,61 @@ pub enum EncodeError {
     /// The models have no result now.
     #[error("the models returned no result; try again")]
     NoResult(String),
+    /// It is not known how often the model takes strangers for one person.
+    #[error("the false matches of the model {0} were not measured")]
+    NotMeasured(String),
     /// The models cannot be opened, or their threads have ended.
     #[error("the models cannot be used")]
     Internal(anyhow::Error),
 }
 
+/// The encoders of a process, by the name of their model.
+pub struct Encoders {
+    shared: SharedArgs,
+    preferred: OnceCell<String>,
+    by_model: Mutex<HashMap<String, Arc<Encoder>>>,
+}
+
+impl Encoders {
+    /// Opens nothing yet.
+    pub fn new(shared: &SharedArgs) -> Self {
+        Self { shared: shared.clone(), preferred: OnceCell::new(), by_model: Mutex::default() }
+    }
+
+    /// The model that compares where none is stored: the first of `models.yaml` whose file is there. The same until the process ends.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub async fn preferred(&self) -> Result<&str, EncodeError> {
+        let find = || async {
+            let (_, name) = self.shared.models.with_embeddings(&detector(), None, &self.shared.inference)?;
+            Ok(name)
+        };
+        self.preferred.get_or_try_init(find).await.map(String::as_str)
+    }
+
+    /// The encoder of a model.
+    pub fn of(&self, model: &str) -> Arc<Encoder> {
+        let mut encoders = self.by_model.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = || Arc::new(Encoder { name: model.to_owned(), shared: self.shared.clone(), opened: OnceCell::new() });
+        Arc::clone(encoders.entry(model.to_owned()).or_insert_with(new))
+    }
+
+    /// Removes an encoder that could not be opened, so that names that somebody tried take no memory.
+    pub fn forget(&self, model: &str) {
+        self.by_model.lock().unwrap_or_else(PoisonError::into_inner).remove(model);
+    }
+
+    /// Closes those of other models, once the images that they have are done.
+    pub fn keep_only(&self, models: &[&str]) {
+        let mut encoders = self.by_model.lock().unwrap_or_else(PoisonError::into_inner);
+        encoders.retain(|name, _| models.contains(&name.as_str()));
+    }
+}
+
 /// Opens the models once, and runs them.
 pub struct Encoder {
+    name: String,
     shared: SharedArgs,
     opened: OnceCell<Opened>,
 }
@@ -66,11 +116,6 @@ pub struct FaceModel {
 }
 
 impl Encoder {
-    /// Opens nothing yet.
-    pub fn new(shared: &SharedArgs) -> Self {
-        Self { shared: shared.clone(), opened: OnceCell::new() }
-    }
-
     /// The model that makes embeddings. The first call opens it.
     ///
     /// # Errors
@@ -144,7 +189,7 @@ impl Encoder {
     }
 
     async fn opened(&self) -> Result<&Opened, EncodeError> {
-        self.opened.get_or_try_init(|| open(&self.shared)).await
+        self.opened.get_or_try_init(|| open(&self.name, &self.shared)).await
     }
 }
 
@@ -158,13 +203,14 @@ async fn detect(pipeline: &Pipeline, image: &Arc<Image>) -> Result<Findings, Enc
     })
 }
 
-async fn open(shared: &SharedArgs) -> Result<Opened, EncodeError> {
-    #[expect(clippy::expect_used, reason = "a constant")]
-    let detector: DetectorName = DETECTOR.parse().expect("a name");
-    let (spec, name) = shared.models.with_embeddings(&detector, &shared.inference)?;
-    let unmeasured =
-        || EncodeError::Internal(anyhow::anyhow!("the false matches of the model {name} were not measured"));
-    let calibration = Calibration::of(&name).ok_or_else(unmeasured)?;
+#[expect(clippy::expect_used, reason = "a constant")]
+fn detector() -> DetectorName {
+    DETECTOR.parse().expect("a name")
+}
+
+async fn open(model: &str, shared: &SharedArgs) -> Result<Opened, EncodeError> {
+    let (spec, name) = shared.models.with_embeddings(&detector(), Some(model), &shared.inference)?;
+    let calibration = Calibration::of(&name).ok_or_else(|| EncodeError::NotMeasured(name.clone()))?;
     let pipeline = Pipeline::start(vec![spec], shared.pipeline()).await.map_err(EncodeError::Internal)?;
     Ok(Opened { pipeline, model: FaceModel { name, calibration } })
 }

@@ -90,9 +90,16 @@ async fn forget_one(deps: &Deps, former: FormerSubject, kept: SignedDuration) ->
 
 async fn forget_again(deps: &Deps, former: &FormerSubject) -> Result<(), StoreError> {
     let FormerSubject { tenant, id, .. } = former;
-    let Forgotten { detections, alerts, images } = forget_subject(&*deps.documents, &*deps.blobs, tenant, *id).await?;
-    if detections + alerts + images > 0 {
-        tracing::info!(detections, alerts, images, "a deleted subject was forgotten on what came after its deletion");
+    let forgotten = forget_subject(&*deps.documents, &*deps.blobs, tenant, *id).await?;
+    if forgotten != Forgotten::default() {
+        let Forgotten { detections, alerts, images, enrolment_images } = forgotten;
+        tracing::info!(
+            detections,
+            alerts,
+            images,
+            enrolment_images,
+            "a deleted subject was forgotten on what came after its deletion"
+        );
     }
     Ok(())
 }

@@ -1,11 +1,13 @@
 //! The routes under `/v1/faces`, and those that reject a detection.
 
 mod compare;
+mod current_model;
 mod enrol;
 mod error;
 mod image_body;
 mod image_places;
-mod reject;
+mod model;
+pub mod reject;
 mod subjects;
 mod vector_ids;
 mod watchlists;
@@ -22,16 +24,15 @@ use api_kit::openapi;
 use api_kit::upload::{BodyLimits, BytesInFlight};
 use axum::routing::get;
 use axum::{Json, Router};
-use bytes::Bytes;
 use contracts::{SubjectId, TenantId, Topics};
-use gallery::{Embedding, Galleries, GalleryKey};
+use gallery::Galleries;
 use jiff::Timestamp;
 use platform::Health;
 use store::{Blobs, Documents, Relational};
+use tokio::sync::Notify;
 use utoipa_axum::router::OpenApiRouter;
-use vision::face_quality::QualityLimits;
 
-use crate::encoder::{Encoder, Face, FaceModel};
+use crate::encoder::Encoders;
 use crate::{Config, ConsentRule, Deps, Faces, SharedArgs};
 use error::FaceError;
 use image_places::{ImagePlaces, Place};
@@ -65,15 +66,17 @@ pub struct Inner {
     /// Authenticates callers.
     accounts: Arc<dyn Accounts>,
     /// Subjects and vectors.
-    database: Relational,
-    /// Finds faces and makes their embeddings.
-    encoder: Encoder,
+    pub database: Relational,
+    /// Find faces and make their embeddings.
+    pub encoders: Encoders,
+    /// Wakes the task that makes the vectors of another model.
+    pub change_begun: Notify,
     /// The galleries that are searched.
     galleries: Galleries,
     /// Detections and alerts.
-    documents: Arc<dyn Documents>,
+    pub documents: Arc<dyn Documents>,
     /// Kept images.
-    blobs: Arc<dyn Blobs>,
+    pub blobs: Arc<dyn Blobs>,
     /// The retention of what a deletion does not reach.
     topics: Topics,
     /// A place for each request whose images are decoded and compared.
@@ -84,6 +87,8 @@ pub struct Inner {
     max_bytes: usize,
     /// Whether faces may be searched.
     may_search: bool,
+    /// Whether images with which faces are enrolled are kept.
+    keep_images: bool,
 }
 
 impl Deref for App {
@@ -119,7 +124,8 @@ impl App {
                 .clone()
                 .with_subject_limit(config.faces_subjects)
                 .requiring_consent(config.faces_consent == ConsentRule::Required),
-            encoder: Encoder::new(shared),
+            encoders: Encoders::new(shared),
+            change_begun: Notify::new(),
             galleries: deps.galleries.clone(),
             documents: Arc::clone(&deps.documents),
             blobs: Arc::clone(&deps.blobs),
@@ -128,6 +134,7 @@ impl App {
             bytes_in_flight: BytesInFlight::new(config.faces_bytes_in_flight, gauge),
             max_bytes: shared.frames.max_frame_bytes,
             may_search: shared.uses.faces_search,
+            keep_images: config.faces_keep_images,
         }))
     }
 
@@ -139,11 +146,6 @@ impl App {
     /// Limits of a form with several images, together as large as two of the largest.
     fn form_limits(&self) -> BodyLimits {
         BodyLimits { bytes: 2 * self.max_bytes + FORM_OVERHEAD, ..self.json_limits() }
-    }
-
-    /// The gallery of a tenant for a model.
-    fn key(tenant: &TenantId, model: &FaceModel) -> GalleryKey {
-        GalleryKey { tenant: tenant.clone(), model: model.name.clone() }
     }
 
     /// Checks that the faces of a subject of the tenant may be enrolled and compared, before a model runs.
@@ -165,35 +167,11 @@ impl App {
     fn place(&self, tenant: &TenantId) -> Result<Place, ApiError> {
         Ok(self.images.take(tenant)?)
     }
-
-    /// The one face of an image, with its embedding.
-    ///
-    /// # Errors
-    /// When the image cannot be decoded, or does not have exactly one face.
-    async fn face(&self, _: &Place, encoded: Bytes) -> Result<(Face, Embedding), ApiError> {
-        one_face(self.encoder.faces(encoded).await?)
-    }
-
-    /// As [`App::face`], with its quality for enrolment.
-    ///
-    /// # Errors
-    /// As those of [`App::face`].
-    async fn face_to_enrol(&self, _: &Place, encoded: Bytes) -> Result<(Face, Embedding), ApiError> {
-        one_face(self.encoder.faces_to_enrol(encoded, &QualityLimits::default()).await?)
-    }
-}
-
-/// The only face, with its embedding.
-fn one_face(mut faces: Vec<Face>) -> Result<(Face, Embedding), ApiError> {
-    let count = faces.len();
-    let mut face = faces.pop().filter(|_| count == 1).ok_or(FaceError::FaceCount(count))?;
-    let embedding = face.embedding.take().ok_or(FaceError::NotComparable)?;
-    Ok((face, embedding))
 }
 
 /// All routes, and their document.
 pub fn routes() -> Routes {
-    let with_image = enrol::routes().merge(compare::routes()).merge(reject::routes());
+    let with_image = enrol::routes().merge(compare::routes()).merge(reject::routes()).merge(model::routes());
     let without_image = subjects::routes().merge(watchlists::routes());
     let routes = with_timeout(RESPONSE_TIMEOUT, without_image).merge(with_timeout(IMAGE_RESPONSE_TIMEOUT, with_image));
     let document = Json(openapi::base().merge_from(routes.get_openapi().clone()));

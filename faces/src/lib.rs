@@ -6,6 +6,7 @@
 //!           (opened by the first request)                 ├─ verify ──▶ vectors of one subject ──▶ decide
 //!                                                         └─ search ──▶ Galleries: all of the tenant ──▶ matches
 //! consent that ends ──▶ Relational: its vectors are erased
+//! change of the model ──▶ kept images ──▶ Encoder of the new model ──▶ vectors beside the old ones; then one switch
 //! delete ──▶ Relational ──▶ Documents, Blobs: forgotten; a task repeats it until no result with the id can come
 //! reject ──▶ Documents: no subject ──▶ Blobs: is the image kept? ──▶ Encoder ──▶ Relational: a negative
 //! ```
@@ -16,6 +17,7 @@
 //! A search sees every change that was committed before it began, on any instance. The faces of
 //! a person whose consent ended are not compared. A caller states how often strangers may be taken
 //! for one person, not a similarity; what the model cannot promise is refused. Bodies, pixels and galleries in memory are bounded.
+//! A request compares with the model that was active at its beginning, and never with vectors of another.
 //! Without a model for embeddings everything but comparing works, and says what is missing.
 
 mod config;
@@ -24,6 +26,7 @@ mod encoder;
 mod forget;
 mod http;
 pub mod program;
+mod reembed;
 
 use std::sync::Arc;
 
@@ -95,10 +98,12 @@ pub async fn run(
         served = serving => served,
         () = deps.galleries.sweep_regularly() => Ok(()),
         () = forget_regularly(&deps) => Ok(()),
+        () = faces.reembed_regularly() => Ok(()),
     }
 }
 
-/// The routes of the service. A process that has them beside others' runs [`forget_regularly`] too. Clones share the state behind them.
+/// The routes of the service. A process that has them beside others' runs [`forget_regularly`] and [`Faces::reembed_regularly`] too.
+/// Clones share the state behind them.
 #[derive(Clone)]
 pub struct Faces(http::App);
 
@@ -106,6 +111,11 @@ impl Faces {
     /// Opens no model: the first request with an image does.
     pub fn new(config: &Config, shared: &SharedArgs, deps: &Deps) -> Self {
         Self(http::App::new(config, shared, deps))
+    }
+
+    /// Makes the vectors of a model to which the service is being changed, without end. Several processes may do so; one at a time works.
+    pub async fn reembed_regularly(&self) {
+        reembed::reembed_regularly(&self.0).await;
     }
 
     /// The routes under `/v1/faces`, and those that reject a detection, with their part of the OpenAPI document.

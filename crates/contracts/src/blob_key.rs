@@ -8,7 +8,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::ids::{FrameId, TenantId};
+use crate::ids::{FrameId, SubjectId, TenantId, VectorId};
 use crate::retention::RetentionDays;
 
 /// Purpose of a blob, the first part of its key.
@@ -20,11 +20,15 @@ pub enum BlobKind {
     Frames,
     /// `frames-until`: such an image of a stream with a retention of its own. The day in its key is the last one on which it is kept.
     FramesUntil,
+    /// `enrolled`: an image with which a face was enrolled. It does not expire by itself; it is deleted with its subject.
+    Enrolled,
 }
 
 impl BlobKind {
     /// All kinds.
-    pub const ALL: [Self; 3] = [Self::Inbox, Self::Frames, Self::FramesUntil];
+    pub const ALL: [Self; 4] = [Self::Inbox, Self::Frames, Self::FramesUntil, Self::Enrolled];
+    /// The kinds of images of frames.
+    pub const OF_FRAMES: [Self; 3] = [Self::Inbox, Self::Frames, Self::FramesUntil];
 
     /// The first part of the key.
     pub const fn as_str(self) -> &'static str {
@@ -32,31 +36,49 @@ impl BlobKind {
             Self::Inbox => "inbox",
             Self::Frames => "frames",
             Self::FramesUntil => "frames-until",
+            Self::Enrolled => "enrolled",
         }
     }
 }
 
-/// Key of a frame's image: `<kind>/<UTC day>/<tenant>/<frame id>`. The day is that of writing; in `frames-until` that of expiry.
+/// Key of an image. Of a frame's: `<kind>/<UTC day>/<tenant>/<frame id>`; the day is that of writing, in `frames-until` that of expiry. Of an
+/// enrolled face: `enrolled/<tenant>/<subject id>/<vector id>`, with the subject to which it was enrolled, also after a merge.
 ///
 /// Parsing checks the form of a key. A key from the log may still belong to another frame; [`BlobKey::is_of`] checks that.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct BlobKey {
     kind: BlobKind,
-    day: Date,
     tenant: TenantId,
-    frame: FrameId,
+    of: Of,
+}
+
+/// Whose image it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Of {
+    Frame { day: Date, frame: FrameId },
+    Face { subject: SubjectId, vector: VectorId },
 }
 
 /// The text is not a blob key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a blob key must be <kind>/<day>/<tenant>/<frame id>, with a kind of inbox, frames or frames-until")]
+#[error(
+    "a blob key must be <kind>/<day>/<tenant>/<frame id>, with a kind of inbox, frames or frames-until, or \
+     enrolled/<tenant>/<subject id>/<vector id>"
+)]
 pub struct BlobKeyError;
 
 impl BlobKey {
-    /// The key of a blob with the day of `at`.
+    /// The key of a frame's image with the day of `at`; the kind is one of [`BlobKind::OF_FRAMES`].
     pub fn new(kind: BlobKind, at: Timestamp, tenant: &TenantId, frame: FrameId) -> Self {
-        Self { kind, day: at.to_zoned(TimeZone::UTC).date(), tenant: tenant.clone(), frame }
+        debug_assert!(kind != BlobKind::Enrolled, "it is not an image of a frame");
+        let day = at.to_zoned(TimeZone::UTC).date();
+        Self { kind, tenant: tenant.clone(), of: Of::Frame { day, frame } }
+    }
+
+    /// The key of the image with which a face was enrolled.
+    pub fn of_enrolled(tenant: &TenantId, subject: SubjectId, vector: VectorId) -> Self {
+        Self { kind: BlobKind::Enrolled, tenant: tenant.clone(), of: Of::Face { subject, vector } }
     }
 
     /// The key of an image that is kept from `now` on.
@@ -84,14 +106,22 @@ impl BlobKey {
         self.kind
     }
 
-    /// The frame of the image.
-    pub const fn frame(&self) -> FrameId {
-        self.frame
+    /// The frame of the image; `None` for that of an enrolled face.
+    pub const fn frame(&self) -> Option<FrameId> {
+        match self.of {
+            Of::Frame { frame, .. } => Some(frame),
+            Of::Face { .. } => None,
+        }
     }
 
     /// Whether it is a key of this kind for this frame of this tenant.
     pub fn is_of(&self, kind: BlobKind, tenant: &TenantId, frame: FrameId) -> bool {
-        self.kind == kind && self.tenant == *tenant && self.frame == frame
+        self.kind == kind && self.tenant == *tenant && self.frame() == Some(frame)
+    }
+
+    /// Whether it is the key of an image with which a face of this tenant was enrolled.
+    pub fn is_enrolled_of(&self, tenant: &TenantId) -> bool {
+        self.kind == BlobKind::Enrolled && self.tenant == *tenant
     }
 
     /// Whether it is the key of the kept image of this frame of this tenant.
@@ -102,7 +132,11 @@ impl BlobKey {
 
 impl fmt::Display for BlobKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}/{}/{}", self.kind.as_str(), self.day, self.tenant, self.frame)
+        let (kind, tenant) = (self.kind.as_str(), &self.tenant);
+        match &self.of {
+            Of::Frame { day, frame } => write!(f, "{kind}/{day}/{tenant}/{frame}"),
+            Of::Face { subject, vector } => write!(f, "{kind}/{tenant}/{subject}/{vector}"),
+        }
     }
 }
 
@@ -111,13 +145,16 @@ impl FromStr for BlobKey {
 
     fn from_str(text: &str) -> Result<Self, BlobKeyError> {
         let parts: Vec<&str> = text.split('/').collect();
-        let [kind, day, tenant, frame] = parts.as_slice() else { return Err(BlobKeyError) };
-        let key = Self {
-            kind: BlobKind::ALL.into_iter().find(|known| known.as_str() == *kind).ok_or(BlobKeyError)?,
-            day: day.parse().map_err(|_| BlobKeyError)?,
-            tenant: tenant.parse().map_err(|_| BlobKeyError)?,
-            frame: frame.parse().map_err(|_| BlobKeyError)?,
+        let [kind, first, second, last] = parts.as_slice() else { return Err(BlobKeyError) };
+        let kind = BlobKind::ALL.into_iter().find(|known| known.as_str() == *kind).ok_or(BlobKeyError)?;
+        let (tenant, of) = if kind == BlobKind::Enrolled {
+            let subject = second.parse().map_err(|_| BlobKeyError)?;
+            (first, Of::Face { subject, vector: last.parse().map_err(|_| BlobKeyError)? })
+        } else {
+            let day = first.parse().map_err(|_| BlobKeyError)?;
+            (second, Of::Frame { day, frame: last.parse().map_err(|_| BlobKeyError)? })
         };
+        let key = Self { kind, tenant: tenant.parse().map_err(|_| BlobKeyError)?, of };
         // A blob has exactly one key; other spellings of a day or id are refused.
         if key.to_string() == text { Ok(key) } else { Err(BlobKeyError) }
     }
@@ -152,13 +189,24 @@ mod tests {
     #[test]
     fn a_key_round_trips() {
         let (tenant, frame) = (TenantId::shared(), FRAME.parse().unwrap());
-        for kind in BlobKind::ALL {
+        for kind in BlobKind::OF_FRAMES {
             let key = BlobKey::new(kind, "2026-01-02T23:59:59Z".parse().unwrap(), &tenant, frame);
             assert_eq!(key.to_string(), format!("{}/2026-01-02/shared/{FRAME}", kind.as_str()));
             assert_eq!(key.to_string().parse(), Ok(key.clone()));
             assert!(key.is_of(kind, &tenant, frame));
             assert!(!key.is_of(kind, &TenantId::admin(), frame) && !key.is_of(kind, &tenant, FrameId::now()));
         }
+    }
+
+    #[test]
+    fn the_key_of_an_enrolled_image_is_under_its_subject() {
+        let (tenant, subject) = (TenantId::shared(), "0198f2a4-0000-7000-8000-000000000001".parse().unwrap());
+        let key = BlobKey::of_enrolled(&tenant, subject, FRAME.parse().unwrap());
+        assert_eq!(key.to_string(), format!("enrolled/shared/{subject}/{FRAME}"));
+        assert_eq!(key.to_string().parse(), Ok(key.clone()));
+        assert_eq!((key.kind(), key.frame()), (BlobKind::Enrolled, None));
+        assert!(key.is_enrolled_of(&tenant) && !key.is_enrolled_of(&TenantId::admin()));
+        assert!(!key.is_kept_image_of(&tenant, FRAME.parse().unwrap()));
     }
 
     #[test]
@@ -194,6 +242,9 @@ mod tests {
             format!("inbox/2026-01-02/a b/{FRAME}"),
             format!("inbox/2026-01-02/shared/{upper}"),
             format!("inbox/2026-01-02/shared/{FRAME}/x"),
+            format!("enrolled/2026-01-02/shared/{FRAME}"),
+            format!("enrolled/../{FRAME}/{FRAME}"),
+            format!("enrolled/shared/{FRAME}/{upper}"),
             format!("/inbox/2026-01-02/shared/{FRAME}"),
             "inbox/2026-01-02/shared/../../frames".to_owned(),
         ] {

@@ -101,6 +101,14 @@ impl Galleries {
         self.shared.store.state(key).await
     }
 
+    /// Name of the model that compares, from the store; `None` if none was chosen yet.
+    ///
+    /// # Errors
+    /// If the store is out of reach.
+    pub async fn active_model(&self) -> Result<Option<String>, GalleryError> {
+        self.shared.store.active_model().await
+    }
+
     /// Removes galleries that nobody uses, each minute, as long as the future is polled.
     pub async fn sweep_regularly(&self) {
         let mut ticks = tokio::time::interval(Duration::from_secs(60));

@@ -24,6 +24,7 @@ struct Inner {
     /// The last version of any gallery. One sequence for all, so that no version returns.
     version: u64,
     galleries: HashMap<GalleryKey, Gallery>,
+    active_model: Option<String>,
     down: bool,
 }
 
@@ -46,6 +47,11 @@ impl MemoryVectors {
     /// Makes every read fail as if the database were out of reach, or work again.
     pub fn set_down(&self, down: bool) {
         self.lock().down = down;
+    }
+
+    /// Says which model compares.
+    pub fn set_active_model(&self, model: &str) {
+        self.lock().active_model = Some(model.to_owned());
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -148,6 +154,10 @@ impl VectorStore for MemoryVectors {
             None => Change::Removed(id),
         };
         Ok(Changes::Page { changes: rows.into_iter().map(change).collect(), next, complete })
+    }
+
+    async fn active_model(&self) -> Result<Option<String>, GalleryError> {
+        Ok(self.read()?.active_model.clone())
     }
 
     async fn search(

@@ -110,6 +110,10 @@ pub trait VectorStore: Send + Sync {
     /// what changed meanwhile.
     async fn changes(&self, gallery: &GalleryKey, after: &Position, limit: usize) -> Result<Changes, GalleryError>;
 
+    /// Name of the model that compares, for all tenants; `None` if none was chosen yet. It may change at any time, so a comparison reads
+    /// it once, at its beginning.
+    async fn active_model(&self) -> Result<Option<String>, GalleryError>;
+
     /// The same search as [`crate::Codes::search`], in the database: subjects that a negative excludes are left out before the best
     /// `k` are taken. For galleries that are too large for memory. The order of
     /// subjects whose similarities differ by less than 1e-5 may be another.

@@ -9,6 +9,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use platform::root_cause;
 use reqwest::{Certificate, ClientBuilder, Identity, RequestBuilder, Url};
+use serde::de::DeserializeOwned;
 use settings::Secret;
 
 pub use self::error_response::{ErrorResponse, Refusal, read_error};
@@ -174,6 +175,23 @@ pub fn is_loopback(server: &Url) -> bool {
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
+/// Sends a request, and reads the body of its response.
+///
+/// # Errors
+/// The server is out of reach, refuses, or is another one; the message says what to do.
+pub async fn ask<T: DeserializeOwned>(request: RequestBuilder, client: &Client) -> anyhow::Result<T> {
+    let response = match request.send().await {
+        Ok(response) => response,
+        Err(error) => bail!(client.connection_error(&error).await?),
+    };
+    if response.status().is_success() {
+        return response.json().await.context("the response is not from a Sightline server");
+    }
+    match read_error(response).await {
+        ErrorResponse::RetryAfter(_, message) | ErrorResponse::Permanent(message) => bail!(message),
+    }
+}
+
 impl Client {
     /// The server.
     pub fn server(&self) -> &Url {
@@ -188,6 +206,11 @@ impl Client {
     /// A PATCH of a path, authorised.
     pub fn patch(&self, path: &str) -> anyhow::Result<RequestBuilder> {
         Ok(self.http.patch(self.url(path)?).bearer_auth(self.token.expose()))
+    }
+
+    /// A PUT to a path, authorised.
+    pub fn put(&self, path: &str) -> anyhow::Result<RequestBuilder> {
+        Ok(self.http.put(self.url(path)?).bearer_auth(self.token.expose()))
     }
 
     /// A POST to a path with its query, authorised.

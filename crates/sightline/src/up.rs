@@ -217,7 +217,8 @@ impl Up {
             uses: face_uses,
         };
         let faces_deps = dependencies.faces(topics.load()?);
-        let other_routes = Faces::new(&faces, &faces_shared, &faces_deps).routes();
+        let faces = Faces::new(&faces, &faces_shared, &faces_deps);
+        let other_routes = faces.routes();
         let ingest_deps = ingest_api::Deps { other_services: health.clone(), other_routes, ..dependencies.ingest() };
         let shared = ingest_api::SharedArgs { topics, frames, rules: built_ins.clone() };
         parts.spawn(ingest_api::run(ingest, shared, ingest_deps, listeners.public, stop.clone()));
@@ -225,7 +226,7 @@ impl Up {
         parts.spawn(indexer::run(indexer, built_ins, dependencies.indexer(), stop.clone()));
         parts.spawn(alert_stream::run(alerts, dependencies.alerts(), listeners.inner, stop.clone()));
         parts.spawn(maintain(dependencies.accounts_service.clone(), stop.clone()));
-        parts.spawn(forget(faces_deps, stop.clone()));
+        parts.spawn(faces_in_background(faces, faces_deps, stop.clone()));
         Ok(())
     }
 
@@ -243,9 +244,10 @@ async fn maintain(accounts: Arc<AccountsService>, stop: CancellationToken) -> an
     Ok(())
 }
 
-/// Forgets deleted subjects until `stop`. It ends at any point: what is left is forgotten after the next start.
-async fn forget(faces: faces::Deps, stop: CancellationToken) -> anyhow::Result<()> {
-    stop.run_until_cancelled(faces::forget_regularly(&faces)).await;
+/// Forgets deleted subjects and changes the model of faces until `stop`. Both end at any point: what is left is done after the next start.
+async fn faces_in_background(faces: Faces, deps: faces::Deps, stop: CancellationToken) -> anyhow::Result<()> {
+    let both = async { tokio::join!(faces::forget_regularly(&deps), faces.reembed_regularly()) };
+    stop.run_until_cancelled(both).await;
     Ok(())
 }
 

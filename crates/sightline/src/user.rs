@@ -4,11 +4,9 @@ use std::io::BufRead;
 
 use anyhow::{Context, bail, ensure};
 use clap::{Args, Subcommand, ValueEnum};
-use reqwest::RequestBuilder;
-use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-use crate::client::{Client, ClientArgs, ErrorResponse, read_error};
+use crate::client::{Client, ClientArgs, ask};
 use crate::out;
 
 /// Adds users, lists them, and changes their role, quota, rate limit or password, or disables them
@@ -218,17 +216,4 @@ fn print(user: &Value) -> anyhow::Result<()> {
     let (quota, rate) = (limit("api_request_quota"), limit("rate_limit_rps"));
     let (id, email, username, role) = (text("id"), text("email"), text("username"), text("role"));
     out::line(format_args!("{id}  {role:<5}  {state:<8}  quota {quota}, {rate}/s  {username}  {email}"))
-}
-
-async fn ask<T: DeserializeOwned>(request: RequestBuilder, client: &Client) -> anyhow::Result<T> {
-    let response = match request.send().await {
-        Ok(response) => response,
-        Err(error) => bail!(client.connection_error(&error).await?),
-    };
-    if response.status().is_success() {
-        return response.json().await.context("the response is not from a Sightline server");
-    }
-    match read_error(response).await {
-        ErrorResponse::RetryAfter(_, message) | ErrorResponse::Permanent(message) => bail!(message),
-    }
 }

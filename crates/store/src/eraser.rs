@@ -77,6 +77,7 @@ impl TenantEraser for BlobsEraser {
             BlobKind::Frames => "kept images",
             BlobKind::FramesUntil => "kept images of streams with a retention",
             BlobKind::Inbox => "images in the inbox",
+            BlobKind::Enrolled => "enrolment images",
         };
         Ok(Erased { what, count: self.blobs.delete_tenant(self.kind, tenant).await? })
     }

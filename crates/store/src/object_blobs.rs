@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use contracts::{BlobKey, BlobKind, TenantId};
+use contracts::{BlobKey, BlobKind, SubjectId, TenantId};
 use futures::{StreamExt, TryStreamExt};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -183,7 +183,8 @@ impl Blobs for ObjectBlobs {
     async fn put(&self, key: &BlobKey, content: Bytes) -> Result<(), StoreError> {
         let path = self.object_path(&key.to_string());
         self.check_folder()?;
-        let store = if key.kind() == BlobKind::Inbox { &self.synced_store } else { &self.store };
+        let is_synced = matches!(key.kind(), BlobKind::Inbox | BlobKind::Enrolled);
+        let store = if is_synced { &self.synced_store } else { &self.store };
         store.put(&path, content.into()).await.map_err(|error| self.failed("storing a blob", &error))?;
         Ok(())
     }
@@ -209,6 +210,9 @@ impl Blobs for ObjectBlobs {
     }
 
     async fn sweep(&self, kind: BlobKind, age: Duration) -> Result<u64, StoreError> {
+        if kind == BlobKind::Enrolled {
+            return Ok(0);
+        }
         let mut deleted = 0;
         for day in self.days(kind).await? {
             if day.filename().is_some_and(|name| ended_longer_ago(name, age, Timestamp::now())) {
@@ -218,7 +222,14 @@ impl Blobs for ObjectBlobs {
         Ok(deleted)
     }
 
+    async fn delete_enrolled(&self, tenant: &TenantId, subject: SubjectId) -> Result<u64, StoreError> {
+        self.delete_under(&self.object_path(&format!("{}/{tenant}/{subject}", BlobKind::Enrolled.as_str()))).await
+    }
+
     async fn delete_tenant(&self, kind: BlobKind, tenant: &TenantId) -> Result<u64, StoreError> {
+        if kind == BlobKind::Enrolled {
+            return self.delete_under(&self.object_path(&format!("{}/{tenant}", kind.as_str()))).await;
+        }
         let mut deleted = 0;
         for day in self.days(kind).await? {
             deleted += self.delete_under(&day.join(tenant.as_str())).await?;

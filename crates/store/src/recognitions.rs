@@ -55,10 +55,13 @@ pub struct Forgotten {
     pub alerts: u64,
     /// Kept images of frames in which the subject was recognised.
     pub images: u64,
+    /// Kept images with which it was enrolled.
+    pub enrolment_images: u64,
 }
 
 impl std::ops::AddAssign for Forgotten {
     fn add_assign(&mut self, other: Self) {
+        self.enrolment_images += other.enrolment_images;
         self.detections += other.detections;
         self.alerts += other.alerts;
         self.images += other.images;
@@ -99,7 +102,8 @@ pub trait RecognitionStore: Send + Sync {
     async fn restore_rejected(&self, tenant: &TenantId, id: &DetectionId) -> Result<bool, StoreError>;
 }
 
-/// Forgets a subject in all documents of its tenant and on its watchlists, and deletes the kept images of the frames in which it was recognised. A repeat after
+/// Forgets a subject in all documents of its tenant and on its watchlists, and deletes the images with which it was enrolled and the kept
+/// images of the frames in which it was recognised. A repeat after
 /// a failure or a crash does the rest: an image is deleted before the documents forget who is seen on it.
 ///
 /// A result that is stored during the call may be missed; a later call finds it.
@@ -112,7 +116,8 @@ pub async fn forget_subject(
     tenant: &TenantId,
     subject: SubjectId,
 ) -> Result<Forgotten, StoreError> {
-    let mut forgotten = Forgotten::default();
+    let enrolment_images = blobs.delete_enrolled(tenant, subject).await?;
+    let mut forgotten = Forgotten { enrolment_images, ..Forgotten::default() };
     documents.leave_watchlists(tenant, subject, None).await?;
     loop {
         let recognised = documents.recognised(tenant, subject).await?;

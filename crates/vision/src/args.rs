@@ -121,19 +121,25 @@ impl ModelArgs {
         names.iter().map(spec).collect()
     }
 
-    /// A detector of faces that also makes their embeddings, ready to be opened, and the name of the model that makes them.
+    /// A detector of faces that also makes their embeddings, ready to be opened, and the name of the model that makes them: `model`, or
+    /// without one the first of the detector's whose file is in the folder.
     ///
     /// # Errors
-    /// As of [`Self::detectors`], and when no model for embeddings is in the folder.
+    /// As of [`Self::detectors`], and when the model for embeddings is not in the folder.
     pub fn with_embeddings(
         &self,
         detector: &DetectorName,
+        model: Option<&str>,
         inference: &InferenceArgs,
     ) -> Result<(DetectorSpec, String), OpenError> {
         let registry = Arc::new(self.registry()?);
         let options = self.runtime(inference);
         let first = registry.chosen(detector, &options.models_dir)?;
-        let embedding = registry.embedding_model(detector, &options.models_dir)?.clone();
+        let embedding = match model {
+            Some(name) => registry.embedding_model_named(detector, name, &options.models_dir)?,
+            None => registry.embedding_model(detector, &options.models_dir)?,
+        };
+        let embedding = embedding.clone();
         let description = format!("{} and {} on {}", first.name, embedding.name, options.provider.setting());
         let (name, model) = (detector.clone(), embedding.name.clone());
         let open = Arc::new(move || Ok(registry.open_with_embeddings(&name, &embedding, &options)?));

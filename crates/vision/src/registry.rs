@@ -117,6 +117,25 @@ impl Registry {
         })
     }
 
+    /// One of a detector's embedding models, by its name.
+    ///
+    /// # Errors
+    /// The detector is unknown or has no such embedding model, or its file is not in the folder.
+    pub fn embedding_model_named(
+        &self,
+        detector: &DetectorName,
+        name: &str,
+        models_dir: &Path,
+    ) -> Result<&Model, OpenError> {
+        let is_listed = self.entry(detector)?.embedding_models.iter().any(|known| known == name);
+        let model = self.model(name).filter(|model| is_listed && model.is_in(models_dir));
+        model.ok_or_else(|| OpenError::NoSuchEmbeddingModel {
+            detector: detector.clone(),
+            model: name.to_owned(),
+            dir: models_dir.to_path_buf(),
+        })
+    }
+
     /// Adds an error for each detector that has no models.
     pub fn check(&self, detectors: &[DetectorName], errors: &mut SettingErrors) {
         for detector in detectors {

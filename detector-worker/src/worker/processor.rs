@@ -20,9 +20,11 @@ use anyhow::Context;
 use bus::{Acknowledged, Position, Producer};
 use bytes::Bytes;
 use contracts::{BlobKey, Event, FailureCode, FrameContent, FrameEvent, Message, ResultEvent, TopicRole};
+use futures::future::try_join_all;
 use platform::traces::{Span, Traces};
 use store::Blobs;
 use tokio::sync::Semaphore;
+use vision::inference::Inference;
 use vision::model::Findings;
 use vision::pipeline::{Failure, Pipeline};
 
@@ -156,21 +158,23 @@ impl FrameProcessor {
         };
         let native = self.native.enter(position).await;
         let decoding = span.child("decode");
-        let decoded = match self.pipeline.decode(pixels, encoded.clone(), comparison == Comparison::Compare).await? {
+        let decoded = match self.pipeline.decode(pixels, encoded.clone(), comparison.needs_embeddings()).await? {
             Ok(decoded) => decoded,
             Err(failure) => return Ok(Err(failure)),
         };
         drop(decoding);
         let image = &decoded.image;
         let detecting = span.child("detect");
-        let first = self.pipeline.detect(image, detectors).await?;
+        let inferences: Vec<&Inference> =
+            detectors.iter().filter_map(|&detector| self.inference(detector, &comparison)).collect();
+        let first = try_join_all(inferences.iter().map(|inference| inference.detect(image.clone()))).await?;
         drop(native);
         let mut findings = Vec::with_capacity(first.len());
-        for (outcome, &detector) in first.into_iter().zip(detectors) {
-            findings.push(self.retry_detect(position, detector, image, outcome).await?);
+        for (outcome, inference) in first.into_iter().zip(inferences) {
+            findings.push(self.retry_detect(position, inference, image, outcome).await?);
         }
         drop(detecting);
-        self.identify(frame, detectors, comparison, &mut findings).await;
+        self.identify(frame, detectors, &comparison, &mut findings).await;
         let (width, height) = (image.pixels.width(), image.pixels.height());
         drop(decoded);
         let found = findings.iter().any(|found| found.as_ref().is_ok_and(|found| !found.is_empty()));
@@ -182,6 +186,13 @@ impl FrameProcessor {
             None
         };
         Ok(Ok(Analysis { width, height, findings, image_key }))
+    }
+
+    /// What runs a detector for a frame: its own, or for faces that which makes the embeddings of another model.
+    fn inference<'a>(&'a self, detector: usize, comparison: &'a Comparison) -> Option<&'a Inference> {
+        let own = self.pipeline.inferences().get(detector)?;
+        let is_face = self.identifier.as_ref().is_some_and(|identifier| identifier.is_of(own.name()));
+        Some(comparison.inference().filter(|_| is_face).unwrap_or(own))
     }
 
     /// What to do with the faces of a frame.
@@ -197,7 +208,7 @@ impl FrameProcessor {
         &self,
         frame: &FrameEvent,
         detectors: &[usize],
-        comparison: Comparison,
+        comparison: &Comparison,
         findings: &mut [Result<Findings, Failure>],
     ) {
         let Some(identifier) = &self.identifier else { return };

@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use contracts::{
-    BlobKey, BlobKind, Event, FailureCode, FrameContent, FrameEvent, Headers, Message, Outcome, TenantId, TopicRole,
-    groups,
+    BlobKey, BlobKind, Event, FailureCode, FrameContent, FrameEvent, Headers, Message, Outcome, SubjectId, TenantId,
+    TopicRole, groups,
 };
 use detector_worker::crash_log::CrashLog;
 use store::{Blobs, StoreError};
@@ -283,6 +283,10 @@ impl Blobs for FlakyBlobs {
         self.inner.sweep(kind, age).await
     }
 
+    async fn delete_enrolled(&self, tenant: &TenantId, subject: SubjectId) -> Result<u64, StoreError> {
+        self.inner.delete_enrolled(tenant, subject).await
+    }
+
     async fn delete_tenant(&self, kind: BlobKind, tenant: &TenantId) -> Result<u64, StoreError> {
         self.inner.delete_tenant(kind, tenant).await
     }
@@ -325,7 +329,7 @@ async fn joining_the_consumer_group_is_retried() {
 async fn old_images_are_deleted_and_new_ones_kept() {
     let setup = TestWorker::new();
     let frame = frame("gate", Bytes::new());
-    let keys = |at| BlobKind::ALL.map(|kind| BlobKey::new(kind, at, &frame.tenant, frame.id));
+    let keys = |at| BlobKind::OF_FRAMES.map(|kind| BlobKey::new(kind, at, &frame.tenant, frame.id));
     let (old, young) = (keys("2020-01-02T03:04:05Z".parse().unwrap()), keys(jiff::Timestamp::now()));
     for key in old.iter().chain(&young) {
         setup.blobs.put(key, "x".into()).await.unwrap();

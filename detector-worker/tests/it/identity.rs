@@ -10,7 +10,7 @@ use gallery::memory::MemoryVectors;
 use gallery::suite::Writer;
 use gallery::{Embedding, Galleries, GalleryKey, StoredVector, VectorKind, VectorStore};
 use uuid::Uuid;
-use vision::inference::DetectorSpec;
+use vision::inference::{DetectorSpec, InferenceSettings};
 use vision::model::Findings;
 
 use crate::harness::{RunningWorker, TestWorker, detection, fake, frame, png, until};
@@ -18,6 +18,9 @@ use crate::harness::{RunningWorker, TestWorker, detection, fake, frame, png, unt
 /// A measured model.
 const MODEL: &str = "mobilefacenet_128d";
 const DIMENSIONS: usize = 128;
+/// Another one, with longer embeddings.
+const OTHER_MODEL: &str = "face_reid_0095";
+const OTHER_DIMENSIONS: usize = 256;
 /// Width of an image without a usable face.
 const TINY: u32 = 9;
 
@@ -26,8 +29,8 @@ fn subject(number: u32) -> SubjectId {
 }
 
 /// The face of a person: orthogonal to that of every other, so strangers have a similarity of 0.
-fn numbers(person: u32) -> Vec<f32> {
-    (0..DIMENSIONS).map(|index| if index == person as usize { 1.0 } else { 0.0 }).collect()
+fn numbers(person: u32, dimensions: usize) -> Vec<f32> {
+    (0..dimensions).map(|index| if index == person as usize { 1.0 } else { 0.0 }).collect()
 }
 
 fn enrolled(person: u32) -> StoredVector {
@@ -35,17 +38,23 @@ fn enrolled(person: u32) -> StoredVector {
         id: VectorId::from_uuid(Uuid::from_u128(u128::from(person))),
         subject: subject(person),
         kind: VectorKind::Enrolled,
-        embedding: Embedding::new(&numbers(person), DIMENSIONS).unwrap(),
+        embedding: Embedding::new(&numbers(person, DIMENSIONS), DIMENSIONS).unwrap(),
     }
 }
 
+/// A person's face for the other model.
+fn enrolled_for_other(person: u32, owner: u32) -> StoredVector {
+    let embedding = Embedding::new(&numbers(person, OTHER_DIMENSIONS), OTHER_DIMENSIONS).unwrap();
+    StoredVector { subject: subject(owner), embedding, ..enrolled(person) }
+}
+
 /// Finds one face: that of the person whose number is the width of the image. Makes an embedding only where one is needed.
-fn faces() -> DetectorSpec {
-    fake("face", |image| {
+fn faces(dimensions: usize) -> DetectorSpec {
+    fake("face", move |image| {
         let width = image.pixels.width();
         let mut findings = Findings::from(vec![detection("face", image)]);
         if image.embed_faces && width != TINY {
-            findings.embeddings.insert(0, numbers(width));
+            findings.embeddings.insert(0, numbers(width, dimensions));
         }
         Ok(findings)
     })
@@ -63,7 +72,11 @@ impl TestGallery {
     }
 
     async fn enrol(&self, vectors: Vec<StoredVector>) {
-        let key = GalleryKey { tenant: self.tenant.clone(), model: MODEL.to_owned() };
+        self.enrol_for(MODEL, vectors).await;
+    }
+
+    async fn enrol_for(&self, model: &str, vectors: Vec<StoredVector>) {
+        let key = GalleryKey { tenant: self.tenant.clone(), model: model.to_owned() };
         self.store.put(&key, vectors).await;
     }
 
@@ -74,7 +87,17 @@ impl TestGallery {
     fn start_with(&self, false_matches: f64, flags: &[&str]) -> RunningWorker {
         let store: Arc<dyn VectorStore> = self.store.clone();
         let identifier = FaceIdentifier::new(Galleries::new(store, 64 << 20), MODEL, false_matches).unwrap();
-        self.setup.start_with(vec![faces()], Some(identifier), flags)
+        let settings = InferenceSettings {
+            threads: 1,
+            batch_size: None,
+            batch_wait: Duration::ZERO,
+            release_after: Duration::from_secs(10),
+        };
+        let identifier = identifier.with_other_models(settings, |model| {
+            anyhow::ensure!(model == OTHER_MODEL, "there is no file of {model}");
+            Ok(faces(OTHER_DIMENSIONS))
+        });
+        self.setup.start_with(vec![faces(DIMENSIONS)], Some(identifier), flags)
     }
 
     /// The detections of frames of a tenant with images of these widths, in their order.
@@ -194,5 +217,44 @@ async fn faces_stay_unchecked_where_the_model_cannot_keep_the_promise() {
     // At the lowest measured rate, 20 comparisons have more false matches than that.
     let worker = gallery.start(1e-5);
     assert_eq!(identity(&gallery.found(&gallery.tenant, &[20]).await[0]), (Some("unchecked"), None));
+    worker.stop().await;
+}
+
+/// The other model has the face under another subject, so that it is seen whose vectors were compared. Frames come all the time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_model_compares_with_its_own_vectors_and_back() {
+    let gallery = TestGallery::new();
+    gallery.enrol(vec![enrolled(20)]).await;
+    gallery.enrol_for(OTHER_MODEL, vec![enrolled_for_other(20, 7)]).await;
+    let worker = gallery.start(0.01);
+    let known = [20, 7].map(|owner| (Some("subject"), Some(subject(owner).to_string())));
+    for (model, owner) in [(MODEL, 20), (OTHER_MODEL, 7), (MODEL, 20), (OTHER_MODEL, 7)] {
+        gallery.store.set_active_model(model);
+        let changed = Instant::now();
+        while changed.elapsed() < Duration::from_millis(1_500) {
+            for detection in gallery.found(&gallery.tenant, &[20, 20]).await {
+                assert!(known.contains(&identity(&detection)), "{model}: {:?}", identity(&detection));
+            }
+        }
+        let found = gallery.found(&gallery.tenant, &[20, 30]).await;
+        let expected = [(Some("subject"), Some(subject(owner).to_string())), (Some("unknown"), None)];
+        assert_eq!([identity(&found[0]), identity(&found[1])], expected, "{model}");
+    }
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn faces_are_unchecked_with_a_model_that_the_worker_does_not_have() {
+    let gallery = TestGallery::new();
+    gallery.enrol(vec![enrolled(20)]).await;
+    let worker = gallery.start(0.01);
+    assert_eq!(identity(&gallery.found(&gallery.tenant, &[20]).await[0]).0, Some("subject"));
+    gallery.enrol_for("another", vec![enrolled(20)]).await;
+    gallery.store.set_active_model("another");
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    assert_eq!(identity(&gallery.found(&gallery.tenant, &[20]).await[0]), (Some("unchecked"), None));
+    gallery.store.set_active_model(MODEL);
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    assert_eq!(identity(&gallery.found(&gallery.tenant, &[20]).await[0]).0, Some("subject"));
     worker.stop().await;
 }

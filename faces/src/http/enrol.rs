@@ -1,4 +1,6 @@
-//! Enrolment: the face of an image, or of each image of a form, becomes a vector of a subject.
+//! Enrolment: the face of an image, or of each image of a form, becomes a vector of a subject, and the image is kept if the settings say so.
+//!
+//! While the model is being changed, the vector of the new model is stored first: whatever the active model has, the new one has too.
 
 use api_kit::auth::Authorized;
 use api_kit::error::{ApiError, ServiceError};
@@ -8,28 +10,32 @@ use api_kit::scope::FacesWrite;
 use axum::Json;
 use axum::extract::State;
 use bytes::Bytes;
-use contracts::SubjectId;
 use contracts::api::{self, EnrolledFace, EnrolledImages, Enrolment, ImageVerdict, Problem};
-use gallery::{GalleryKey, StoredVector, VectorKind};
+use contracts::{BlobKey, SubjectId, TenantId, VectorId};
+use gallery::{Embedding, GalleryKey, StoredVector, VectorKind};
 use http::StatusCode;
 use jiff::Timestamp;
 use store::relational::VectorWriteOutcome;
 use vision::face_quality::FaceQuality;
 
+use super::current_model::CurrentModel;
 use super::error::{FaceError, gallery_failure};
 use super::image_body::{EnrolmentBody, EnrolmentImages, as_image};
 use super::image_places::Place;
 use super::{App, Routes, vector_ids};
+
+/// How often a face is embedded again because the model was changed meanwhile.
+const MAX_TRIES: u32 = 3;
 
 /// The routes of this file.
 pub fn routes() -> Routes {
     routes![enrol]
 }
 
-/// Enrols the face of an image. The body is a JPEG, PNG or WebP image with exactly one face; the image is not kept. The same image
-/// is enrolled once: a repeat gets 200 with the same id. Or the body is a form with up to ten images in fields with the name `image`. The
-/// response is 200 then, with a verdict on each; those that are refused do not hinder the others. After an error for the whole form, send it
-/// again.
+/// Enrols the face of an image. The body is a JPEG, PNG or WebP image with exactly one face. The image is not kept, unless the operator
+/// has set so. The same image is enrolled once: a repeat gets 200 with the same id. Or the body is a form with up to ten images in fields with
+/// the name `image`. The response is 200 then, with a verdict on each; those that are refused do not hinder the others. After an error for the
+/// whole form, send it again.
 #[utoipa::path(
     post, path = "/v1/faces/subjects/{id}/images", operation_id = "enrol_face", tag = "faces",
     params(("id" = SubjectId, Path, description = "The subject's id")),
@@ -55,14 +61,12 @@ pub async fn enrol(
 ) -> Result<(StatusCode, Json<Enrolment>), ApiError> {
     // Before the models run: a subject of another tenant takes as long as none.
     app.check_comparable(&caller.tenant, subject).await?;
-    let model = app.encoder.model().await?;
-    let key = App::key(&caller.tenant, &model);
     // One for all images of a form, so that none of them is refused for want of a place.
     let place = app.place(&caller.tenant)?;
-    let target = Target { app: &app, key: &key, subject, place: &place };
+    let target = Target { app: &app, tenant: &caller.tenant, subject, place: &place };
     match body.images {
         EnrolmentImages::One(encoded) => {
-            let (status, face) = target.enrol(encoded).await?;
+            let (status, face) = target.enrol(&encoded).await?;
             Ok((status, Json(Enrolment::Face(face))))
         }
         EnrolmentImages::Several(files) => {
@@ -78,7 +82,7 @@ pub async fn enrol(
 /// Where the faces of a request are enrolled.
 struct Target<'a> {
     app: &'a App,
-    key: &'a GalleryKey,
+    tenant: &'a TenantId,
     subject: SubjectId,
     place: &'a Place,
 }
@@ -90,7 +94,7 @@ impl Target<'_> {
     /// Those that are not the image's: the subject is gone, or the service has failed.
     async fn verdict(&self, file: Bytes) -> Result<ImageVerdict, ApiError> {
         let outcome = match as_image("each field image", file) {
-            Ok(encoded) => self.enrol(encoded).await,
+            Ok(encoded) => self.enrol(&encoded).await,
             Err(error) => Err(error),
         };
         match outcome {
@@ -104,12 +108,34 @@ impl Target<'_> {
     }
 
     /// Enrols the one face of an image. 201, or 200 if it was enrolled before.
-    async fn enrol(&self, encoded: Bytes) -> Result<(StatusCode, EnrolledFace), ApiError> {
-        let Self { app, key, subject, place } = *self;
-        let id = vector_ids::of_image(subject, &key.model, &encoded);
-        let (face, embedding) = app.face_to_enrol(place, encoded).await?;
+    async fn enrol(&self, encoded: &Bytes) -> Result<(StatusCode, EnrolledFace), ApiError> {
+        let Self { app, tenant, subject, place } = *self;
+        let image = EnrolledImage { tenant, subject, encoded, place };
+        for _ in 0..MAX_TRIES {
+            if let Some(enrolled) = image.enrol(app).await? {
+                return Ok(enrolled);
+            }
+        }
+        Err(FaceError::ModelChanged.into())
+    }
+}
+
+/// An image that is enrolled.
+struct EnrolledImage<'a> {
+    tenant: &'a TenantId,
+    subject: SubjectId,
+    encoded: &'a Bytes,
+    place: &'a Place,
+}
+
+impl EnrolledImage<'_> {
+    /// Enrols it for the model that compares. `None` if that was changed meanwhile.
+    async fn enrol(&self, app: &App) -> Result<Option<(StatusCode, EnrolledFace)>, ApiError> {
+        let current = app.current_model().await?;
+        let key = current.key(self.tenant);
+        let (id, known) = self.id(app, &key).await?;
+        let (face, embedding) = current.face_to_enrol(self.place, self.encoded.clone()).await?;
         let quality = face.quality.map_err(FaceError::Fault)?;
-        let known = app.database.vectors_of_subject(key, subject).await.map_err(gallery_failure)?;
         let view = EnrolledFace {
             id,
             model: key.model.clone(),
@@ -117,20 +143,109 @@ impl Target<'_> {
             confidence: face.detection.confidence,
             quality: figures(&quality),
         };
-        if known.iter().any(|vector| vector.id == id) {
-            return Ok((StatusCode::OK, view));
-        }
-        let vector = StoredVector { id, subject, kind: VectorKind::Enrolled, embedding };
-        match app.database.put_vectors(key, &[vector], Timestamp::now()).await? {
-            VectorWriteOutcome::Stored => Ok((StatusCode::CREATED, view)),
-            VectorWriteOutcome::UnknownSubject(subject) => Err(FaceError::NoSubject(subject).into()),
-            VectorWriteOutcome::NoConsent(subject) => Err(FaceError::ConsentMissing(subject).into()),
-            VectorWriteOutcome::TooMany(_) => Err(FaceError::TooManyFaces.into()),
-            outcome @ (VectorWriteOutcome::TooManyAtOnce | VectorWriteOutcome::WrongLength(_)) => {
-                Err(ServiceError::Internal(anyhow::anyhow!("{}: a face was not enrolled: {outcome:?}", key.model))
-                    .into())
+        let source = self.keep(app, id).await?;
+        self.add_to_target(app, &current, id, source.as_ref()).await?;
+        if known {
+            if let Some(source) = &source {
+                app.database.set_source(&key, id, &source.to_string()).await?;
             }
+            return Ok(Some((StatusCode::OK, view)));
         }
+        let added = self.add(app, &current, id, embedding, source.as_ref()).await?;
+        Ok(added.then_some((StatusCode::CREATED, view)))
+    }
+
+    /// The id of its face, and whether it is enrolled already.
+    async fn id(&self, app: &App, key: &GalleryKey) -> Result<(VectorId, bool), ApiError> {
+        let galleries = app.database.galleries_of_tenant(self.tenant).await?;
+        let of_model = |model: &str| vector_ids::of_image(self.subject, model, self.encoded);
+        let ids = vector_ids::of_any_model(&key.model, &galleries, of_model);
+        let vectors = app.database.vectors_of_subject(key, self.subject).await.map_err(gallery_failure)?;
+        let known = ids.iter().find(|id| vectors.iter().any(|vector| vector.id == **id));
+        Ok(known.map_or_else(|| (of_model(&key.model), false), |id| (*id, true)))
+    }
+
+    /// Keeps the image, if the settings say so. First of all: a vector must not name an image that is not there.
+    async fn keep(&self, app: &App, id: VectorId) -> Result<Option<BlobKey>, ApiError> {
+        if !app.keep_images {
+            return Ok(None);
+        }
+        let key = BlobKey::of_enrolled(self.tenant, self.subject, id);
+        app.blobs.put(&key, self.encoded.clone()).await?;
+        Ok(Some(key))
+    }
+
+    /// Stores the vector of the model to which it is being changed. Without one, the face is enrolled all the same, and the change says what
+    /// it misses.
+    async fn add_to_target(
+        &self,
+        app: &App,
+        current: &CurrentModel,
+        id: VectorId,
+        source: Option<&BlobKey>,
+    ) -> Result<(), ApiError> {
+        let Some(target) = &current.target else { return Ok(()) };
+        let embedding = match app.encoders.of(target).faces(self.encoded.clone()).await {
+            Ok(mut faces) if faces.len() == 1 => faces.pop().and_then(|face| face.embedding),
+            Ok(_) => None,
+            Err(error) => {
+                tracing::warn!(error = error.to_string(), model = %target, "a face has no vector of the new model yet");
+                None
+            }
+        };
+        let Some(embedding) = embedding else { return Ok(()) };
+        let key = GalleryKey { tenant: self.tenant.clone(), model: target.clone() };
+        let vector = self.vector(id, embedding);
+        let outcome = app.database.put_vectors(&key, &[vector], Timestamp::now()).await?;
+        if let (VectorWriteOutcome::Stored, Some(source)) = (outcome, source) {
+            app.database.set_source(&key, id, &source.to_string()).await?;
+        }
+        Ok(())
+    }
+
+    /// Stores the vector of the model that compares. `false` if that was changed meanwhile.
+    async fn add(
+        &self,
+        app: &App,
+        current: &CurrentModel,
+        id: VectorId,
+        embedding: Embedding,
+        source: Option<&BlobKey>,
+    ) -> Result<bool, ApiError> {
+        let (key, vector, source) =
+            (current.key(self.tenant), self.vector(id, embedding), source.map(ToString::to_string));
+        let now = Timestamp::now();
+        let put = app.database.put_face(&key, &vector, source.as_deref(), current.target.as_deref(), now);
+        // After an error it may be stored or not, and a repeat completes it.
+        let refusal = match put.await? {
+            VectorWriteOutcome::Stored => return Ok(true),
+            // What was stored for the new model may be that of another request with the same image, so it stays.
+            VectorWriteOutcome::ModelChanged => return Ok(false),
+            VectorWriteOutcome::UnknownSubject(subject) => FaceError::NoSubject(subject).into(),
+            VectorWriteOutcome::NoConsent(subject) => FaceError::ConsentMissing(subject).into(),
+            VectorWriteOutcome::TooMany(_) => FaceError::TooManyFaces.into(),
+            outcome @ (VectorWriteOutcome::TooManyAtOnce | VectorWriteOutcome::WrongLength(_)) => {
+                ServiceError::Internal(anyhow::anyhow!("{}: a face was not enrolled: {outcome:?}", key.model)).into()
+            }
+        };
+        self.undo(app, current, id).await?;
+        Err(refusal)
+    }
+
+    /// Deletes what was stored of a face that is refused. What a crash leaves here is deleted with the subject.
+    async fn undo(&self, app: &App, current: &CurrentModel, id: VectorId) -> Result<(), ApiError> {
+        if let Some(target) = &current.target {
+            let key = GalleryKey { tenant: self.tenant.clone(), model: target.clone() };
+            app.database.remove_vectors(&key, &[id], Timestamp::now()).await?;
+        }
+        if app.keep_images {
+            app.blobs.delete(&BlobKey::of_enrolled(self.tenant, self.subject, id)).await?;
+        }
+        Ok(())
+    }
+
+    fn vector(&self, id: VectorId, embedding: Embedding) -> StoredVector {
+        StoredVector { id, subject: self.subject, kind: VectorKind::Enrolled, embedding }
     }
 }
 

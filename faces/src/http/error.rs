@@ -85,6 +85,15 @@ pub enum FaceError {
     /// The tenant has its share of the images that are compared at the same time.
     #[error("requests with images in progress: at most {0} for one user; send the next one after a response")]
     ShareInUse(usize),
+    /// The named model cannot compare faces.
+    #[error(
+        "model: this server cannot compare faces with {0}; it must be one of the embedding_models of the detector face, with its file in \
+         the models folder: sightline models list"
+    )]
+    NotAFaceModel(String),
+    /// The model is changed again and again.
+    #[error("the model that compares faces was changed meanwhile; try again")]
+    ModelChanged,
     /// Too many images at the same time.
     #[error("too many images are compared at the same time; try again soon")]
     Busy,
@@ -107,7 +116,8 @@ impl HttpError for FaceError {
             | Self::NotOnWatchlist(..) => (StatusCode::NOT_FOUND, "not_found"),
             Self::NotRecognised(_) => (StatusCode::CONFLICT, "not_recognised"),
             Self::ExternalIdTaken => (StatusCode::CONFLICT, "external_id_taken"),
-            Self::MergedWithItself => (StatusCode::UNPROCESSABLE_ENTITY, "invalid"),
+            Self::MergedWithItself | Self::NotAFaceModel(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid"),
+            Self::ModelChanged => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
             Self::TooManyFaces | Self::TooManyWatchlists | Self::WatchlistFull => (StatusCode::CONFLICT, "conflict"),
             Self::FaceCount(0) => (StatusCode::UNPROCESSABLE_ENTITY, "no_face"),
             Self::FaceCount(_) => (StatusCode::UNPROCESSABLE_ENTITY, "several_faces"),
@@ -126,7 +136,7 @@ impl HttpError for FaceError {
     }
 
     fn retry_after(&self) -> Option<u64> {
-        matches!(self, Self::ShareInUse(_) | Self::Busy | Self::NoResult).then_some(1)
+        matches!(self, Self::ShareInUse(_) | Self::Busy | Self::NoResult | Self::ModelChanged).then_some(1)
     }
 }
 
@@ -143,6 +153,7 @@ impl From<EncodeError> for ApiError {
                 tracing::warn!(error = cause, "faces cannot be compared");
                 FaceError::NoResult.into()
             }
+            error @ EncodeError::NotMeasured(_) => ServiceError::Internal(error.into()).into(),
             EncodeError::Internal(cause) => ServiceError::Internal(cause).into(),
         }
     }

@@ -10,11 +10,11 @@ use axum::Json;
 use axum::extract::State;
 use bytes::Bytes;
 use contracts::api::{NoNegative, Problem, Rejection};
-use contracts::{Attributes, BoundingBox, DetectionId, FrameId, Outcome, SubjectId, VectorId};
-use gallery::{StoredVector, VectorKind};
+use contracts::{Attributes, BoundingBox, DetectionId, FrameId, Outcome, SubjectId, TenantId, VectorId};
+use gallery::{GalleryKey, StoredVector, VectorKind};
 use jiff::Timestamp;
 use store::relational::VectorWriteOutcome;
-use store::{StoredDetection, TenantScope};
+use store::{Blobs, Documents, StoreError, StoredDetection, TenantScope};
 
 use super::error::{FaceError, gallery_failure};
 use super::{App, Routes, vector_ids};
@@ -115,44 +115,46 @@ async fn add_negative(
     detection: &StoredDetection,
     subject: SubjectId,
 ) -> Result<Result<VectorId, NoNegative>, ApiError> {
-    let model = match app.encoder.model().await {
-        Ok(model) => model,
-        Err(EncodeError::NoModel(_)) => return Ok(Err(NoNegative::NoFaceModel)),
-        Err(error) => return Err(error.into()),
-    };
-    let (key, id) = (App::key(&caller.tenant, &model), vector_ids::of_negative(subject, &model.name, &detection.id));
+    let Some(active) = app.active_name().await? else { return Ok(Err(NoNegative::NoFaceModel)) };
+    let galleries = app.database.galleries_of_tenant(&caller.tenant).await?;
+    let of_model = |model: &str| vector_ids::of_negative(subject, model, &detection.id);
+    let (ids, id) = (vector_ids::of_any_model(&active, &galleries, of_model), of_model(&active));
+    let key = GalleryKey { tenant: caller.tenant.clone(), model: active };
     let known = app.database.vectors_of_subject(&key, subject).await.map_err(gallery_failure)?;
-    if known.iter().any(|vector| vector.id == id) {
-        return Ok(Ok(id));
+    if let Some(known) = known.iter().find(|vector| ids.contains(&vector.id)) {
+        return Ok(Ok(known.id));
     }
     // Before the image is read: it bounds the images in memory.
     let _place = app.place(&caller.tenant)?;
-    let Some(image) = kept_image(app, caller, detection.id.frame).await? else {
+    let Some(image) = kept_image(&*app.documents, &*app.blobs, &caller.tenant, detection.id.frame).await? else {
         return Ok(Err(NoNegative::ImageNotKept));
     };
-    let faces = match app.encoder.faces(image).await {
+    let faces = match app.encoders.of(&key.model).faces(image).await {
         Ok(faces) => faces,
         Err(EncodeError::Image(_)) => return Ok(Err(NoNegative::FaceNotFound)),
+        Err(EncodeError::NoModel(_)) => return Ok(Err(NoNegative::NoFaceModel)),
         Err(error) => return Err(error.into()),
     };
     let Some(face) = face_at(faces, detection.detection.bounds) else { return Ok(Err(NoNegative::FaceNotFound)) };
     let Some(embedding) = face.embedding else { return Ok(Err(NoNegative::FaceNotComparable)) };
     let vector = StoredVector { id, subject, kind: VectorKind::Negative, embedding };
-    match app.database.put_vectors(&key, &[vector], Timestamp::now()).await? {
+    let source = detection.id.to_string();
+    let target = app.database.face_models().await?.and_then(|models| models.target);
+    match app.database.put_face(&key, &vector, Some(&source), target.as_deref(), Timestamp::now()).await? {
         VectorWriteOutcome::Stored => {
             // The rejection may have been undone meanwhile, before there was a negative to remove.
             if app.documents.rejected(&caller.tenant, &detection.id).await?.is_none() {
-                app.database.remove_vectors(&key, &[id], Timestamp::now()).await?;
+                remove_negative(app, caller, &detection.id, subject).await?;
                 return Err(FaceError::NotRecognised(detection.id.clone()).into());
             }
             Ok(Ok(id))
         }
+        VectorWriteOutcome::ModelChanged => Err(FaceError::ModelChanged.into()),
         VectorWriteOutcome::UnknownSubject(_) => Ok(Err(NoNegative::SubjectDeleted)),
         VectorWriteOutcome::NoConsent(_) => Ok(Err(NoNegative::ConsentMissing)),
         VectorWriteOutcome::TooMany(_) => Ok(Err(NoNegative::TooManyNegatives)),
         outcome @ (VectorWriteOutcome::TooManyAtOnce | VectorWriteOutcome::WrongLength(_)) => {
-            Err(ServiceError::Internal(anyhow::anyhow!("{}: a negative was not stored: {outcome:?}", model.name))
-                .into())
+            Err(ServiceError::Internal(anyhow::anyhow!("{}: a negative was not stored: {outcome:?}", key.model)).into())
         }
     }
 }
@@ -165,31 +167,42 @@ async fn remove_negative(
     subject: SubjectId,
 ) -> Result<Option<VectorId>, ApiError> {
     let mut removed = None;
-    for key in app.database.galleries_of_tenant(&caller.tenant).await? {
-        let id = vector_ids::of_negative(subject, &key.model, detection);
-        if app.database.remove_vectors(&key, &[id], Timestamp::now()).await? > 0 {
-            removed = Some(id);
+    let galleries = app.database.galleries_of_tenant(&caller.tenant).await?;
+    for key in &galleries {
+        let of_model = |model: &str| vector_ids::of_negative(subject, model, detection);
+        for id in vector_ids::of_any_model(&key.model, &galleries, of_model) {
+            if app.database.remove_vectors(key, &[id], Timestamp::now()).await? > 0 {
+                removed = Some(id);
+            }
         }
     }
     Ok(removed)
 }
 
-/// The image of a frame of the caller, if it is kept.
-async fn kept_image(app: &App, caller: &Caller, frame: FrameId) -> Result<Option<Bytes>, ApiError> {
-    let results = app.documents.frame(&TenantScope::Tenant(caller.tenant.clone()), frame).await?;
+/// The image of a frame of a tenant, if it is kept.
+///
+/// # Errors
+/// When a store fails.
+pub async fn kept_image(
+    documents: &dyn Documents,
+    blobs: &dyn Blobs,
+    tenant: &TenantId,
+    frame: FrameId,
+) -> Result<Option<Bytes>, StoreError> {
+    let results = documents.frame(&TenantScope::Tenant(tenant.clone()), frame).await?;
     let key = results.iter().find_map(|stored| {
         let Outcome::Ok { image: Some(key), .. } = &stored.result.data.outcome else { return None };
         // An external result may contain any key.
-        key.is_kept_image_of(&caller.tenant, frame).then_some(key)
+        key.is_kept_image_of(tenant, frame).then_some(key)
     });
     match key {
-        Some(key) => Ok(app.blobs.get(key).await?),
+        Some(key) => blobs.get(key).await,
         None => Ok(None),
     }
 }
 
 /// The face that is at the place of a detection.
-fn face_at(faces: Vec<Face>, bounds: Option<BoundingBox>) -> Option<Face> {
+pub fn face_at(faces: Vec<Face>, bounds: Option<BoundingBox>) -> Option<Face> {
     let bounds = bounds?;
     let overlap = |face: &Face| face.detection.bounds.map_or(0.0, |found| found.iou(&bounds));
     let best = faces.into_iter().max_by(|one, other| overlap(one).total_cmp(&overlap(other)))?;

@@ -22,6 +22,7 @@ use uuid::Uuid;
 
 use super::error::FaceError;
 use super::{App, Routes};
+use crate::consent::end_consent;
 use crate::forget::{forget, remaining};
 
 /// Maximum number of characters of what names a consent.
@@ -156,7 +157,11 @@ pub async fn change(
     check_consent(consent.as_ref().and_then(Option::as_ref))?;
     let metadata = metadata.map(Option::unwrap_or_default);
     let change = relational::SubjectChange { external_id, name, metadata, consent };
-    written(app.database.change_subject(&caller.tenant, id, &change, Timestamp::now()).await?, id)?;
+    let now = Timestamp::now();
+    written(app.database.change_subject(&caller.tenant, id, &change, now).await?, id)?;
+    if change.consent == Some(None) {
+        end_consent(&app.database, &*app.blobs, &caller.tenant, id, now).await?;
+    }
     Ok(Json(subject(&app, &caller, id).await?))
 }
 
@@ -198,8 +203,9 @@ async fn is_merged_into(app: &App, caller: &Caller, from: SubjectId, into: Subje
     Ok(app.database.merged_subjects(&caller.tenant, into).await?.contains(&from))
 }
 
-/// Deletes a subject with its name and its enrolled faces, and forgets it: on detections and alerts `identity` becomes `forgotten` and the
-/// id is removed, kept images of frames in which it was recognised are deleted, and it leaves all watchlists. Subjects that were merged into it are forgotten too. No search
+/// Deletes a subject with its name, its enrolled faces and their kept images, and forgets it: on detections and alerts `identity` becomes
+/// `forgotten` and the id is removed, kept images of frames in which it was recognised are deleted, and it leaves all watchlists. Subjects
+/// that were merged into it are forgotten too. No search
 /// that begins after the response finds it, on any instance. The response says what still has the id, and until when. After an error or
 /// a timeout, send the request again: it does the rest.
 #[utoipa::path(
@@ -229,9 +235,9 @@ pub async fn remove(
         return Err(FaceError::NoSubject(id).into());
     }
     let relational::DeletedSubject { enrolled, negatives, models } = deleted.unwrap_or_default();
-    let Forgotten { detections, alerts, images } = forgotten;
+    let Forgotten { detections, alerts, images, enrolment_images } = forgotten;
     let remaining = remaining(&app.topics, now);
-    Ok(Json(DeletedSubject { enrolled, negatives, models, detections, alerts, images, remaining }))
+    Ok(Json(DeletedSubject { enrolled, negatives, models, detections, alerts, images, enrolment_images, remaining }))
 }
 
 /// A subject of the caller.

@@ -1,6 +1,11 @@
-//! Ids of vectors. They follow from what a vector was made of, so the same image or detection has one vector, however often it is sent.
+//! Ids of vectors. They follow from what a vector was made of, so the same image or detection has one vector of a model, however often it is
+//! sent. A model to which the service changes later has its vector under the same id, so an id has the name of the model by which a face was
+//! first compared.
+
+use std::collections::BTreeSet;
 
 use contracts::{DetectionId, SubjectId, VectorId};
+use gallery::GalleryKey;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
@@ -12,6 +17,12 @@ pub fn of_image(subject: SubjectId, model: &str, encoded: &[u8]) -> VectorId {
 /// The id of the negative of a rejected detection.
 pub fn of_negative(subject: SubjectId, model: &str, detection: &DetectionId) -> VectorId {
     hashed(b"negative", subject, model, detection.to_string().as_bytes())
+}
+
+/// The ids that a face may have: one for each model that compares or compared, this model's first.
+pub fn of_any_model(model: &str, galleries: &[GalleryKey], id: impl Fn(&str) -> VectorId) -> Vec<VectorId> {
+    let others: BTreeSet<&str> = galleries.iter().map(|key| key.model.as_str()).filter(|name| *name != model).collect();
+    [model].into_iter().chain(others).map(id).collect()
 }
 
 fn hashed(kind: &[u8], subject: SubjectId, model: &str, content: &[u8]) -> VectorId {

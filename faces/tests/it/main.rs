@@ -5,6 +5,8 @@
 mod bad_input;
 mod compare;
 mod forget;
+mod kept_images;
+mod model;
 mod reject;
 mod stored;
 mod subjects;

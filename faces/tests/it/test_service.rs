@@ -65,7 +65,7 @@ pub struct TestService {
     pub documents: Arc<SqliteDocuments>,
     /// Kept images.
     pub blobs: Arc<ObjectBlobs>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Drop for TestService {
@@ -109,12 +109,23 @@ impl TestService {
         let stop = CancellationToken::new();
         let running =
             tokio::spawn(async move { faces::run(settings.config, shared, deps, listener, stop).await.unwrap() });
-        Self { url, client: reqwest::Client::new(), running, database, documents, blobs, _folder: folder }
+        Self { url, client: reqwest::Client::new(), running, database, documents, blobs, folder }
     }
 
     /// The service with the models of `SIGHTLINE_MODELS_DIR`, and the folder of photographs of known people; prints what is missing.
     pub async fn with_models(test: &str) -> Option<(Self, PathBuf)> {
         Self::with_models_and(test, &[]).await
+    }
+
+    /// The same, if there are two models for embeddings, of which the first is preferred.
+    pub async fn with_both_models(test: &str, flags: &[&str]) -> Option<(Self, PathBuf)> {
+        let found = Self::with_models_and(test, flags).await?;
+        let models = std::env::var_os("SIGHTLINE_MODELS_DIR").map(PathBuf::from)?;
+        if ["mobilefacenet_128d_batch.onnx", "face_reid_0095.onnx"].iter().any(|file| !models.join(file).exists()) {
+            println!("skipped: {test}: SIGHTLINE_MODELS_DIR does not have both models for embeddings");
+            return None;
+        }
+        Some(found)
     }
 
     /// With further flags.
@@ -134,6 +145,16 @@ impl TestService {
             return None;
         }
         Some((Self::start_with(Some(&models), flags).await, samples.join("faces")))
+    }
+
+    /// The number of all stored images.
+    pub fn image_count(&self) -> usize {
+        fn files(folder: &Path) -> usize {
+            let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
+            let paths = entries.map(|entry| entry.unwrap().path());
+            paths.map(|path| if path.is_dir() { files(&path) } else { 1 }).sum()
+        }
+        files(&self.folder.path().join("blobs"))
     }
 
     /// The status and the body of a request with a body; `null` if the response has none.

@@ -40,6 +40,10 @@ impl VectorStore for Watched {
         self.inner.changes(gallery, after, limit).await
     }
 
+    async fn active_model(&self) -> Result<Option<String>, GalleryError> {
+        self.inner.active_model().await
+    }
+
     async fn search(
         &self,
         gallery: &GalleryKey,

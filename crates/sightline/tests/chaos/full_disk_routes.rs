@@ -31,9 +31,14 @@ const STORE_NOTHING: [&str; 9] = [
     "POST /v1/faces/search",
 ];
 
-/// Operations that are not tried: they need a recognised face. They write to the same databases as the other routes about subjects.
-const NEED_A_FACE: [&str; 3] =
-    ["POST /v1/faces/subjects/{id}/images", "POST /v1/detections/{id}/reject", "DELETE /v1/detections/{id}/reject"];
+/// Operations that are not tried: they need a recognised face, or a model that compares faces. They write to the same databases as the other
+/// routes about subjects.
+const NEED_A_FACE: [&str; 4] = [
+    "POST /v1/faces/subjects/{id}/images",
+    "PUT /v1/faces/model",
+    "POST /v1/detections/{id}/reject",
+    "DELETE /v1/detections/{id}/reject",
+];
 
 /// A request that changes something.
 struct Change {

@@ -78,6 +78,16 @@ fn files_with(folder: &Path, texts: &[&str]) -> Vec<String> {
     found
 }
 
+/// The number of kept enrolment images below a folder.
+fn enrolment_images(folder: &Path) -> usize {
+    let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let count = |path: PathBuf| match path.is_dir() {
+        true => enrolment_images(&path),
+        false => usize::from(path.components().any(|part| part.as_os_str() == "enrolled")),
+    };
+    paths.map(count).sum()
+}
+
 /// The folder of photographs of known people; `None`, and a line that says so, without it or without a model that compares faces.
 fn photographs(test: &str) -> Option<PathBuf> {
     let samples = path_from_env(test, "SIGHTLINE_SAMPLES_DIR")?;
@@ -120,7 +130,7 @@ async fn faces_in_frames_are_those_of_enrolled_people() {
 async fn a_deleted_users_faces_are_in_no_file() {
     let Some(photographs) = photographs("a_deleted_users_faces_are_in_no_file") else { return };
     let image = |name: &str| photographs.join(name);
-    let mut up = TestServer::start(&[]).await;
+    let mut up = TestServer::start(&[("SIGHTLINE_FACES_KEEP_IMAGES", "on".to_owned())]).await;
     let (ann, bob) = (TestUser::add(&up, "ann").await, TestUser::add(&up, "bob").await);
     let subject = ann.enrol(&image("obama_a.jpg")).await;
     let (status, found) = ann.image("/v1/faces/search", &image("obama_b.jpg")).await;
@@ -130,10 +140,42 @@ async fn a_deleted_users_faces_are_in_no_file() {
 
     let data = up.data.path().join("data");
     assert!(!files_with(&data, &[NAME, &subject]).is_empty(), "the search for files finds what is there");
+    assert_eq!(enrolment_images(&data), 1);
     let deleted = reqwest::Client::new().delete(format!("{}/v1/users/{}", up.url, ann.id)).bearer_auth(&up.token);
     assert!(deleted.send().await.unwrap().status().is_success());
     assert_eq!(files_with(&data, &[NAME, &subject]), Vec::<String>::new());
+    assert_eq!(enrolment_images(&data), 0);
     assert!(up.process.stop(), "{}", up.process.output());
     assert_eq!(files_with(&data, &[NAME, &subject]), Vec::<String>::new(), "after the end");
     assert!(!up.process.output().contains(NAME), "a name is in the log output");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_operator_changes_the_model_and_is_told_whom_it_would_lose() {
+    let name = "the_operator_changes_the_model_and_is_told_whom_it_would_lose";
+    let Some(photographs) = photographs(name) else { return };
+    let models = path_from_env(name, "SIGHTLINE_MODELS_DIR").unwrap();
+    if ["mobilefacenet_128d_batch.onnx", "face_reid_0095.onnx"].iter().any(|file| !models.join(file).exists()) {
+        println!("skipped: {name}: SIGHTLINE_MODELS_DIR does not have both models for embeddings");
+        return;
+    }
+    let up = TestServer::start(&[]).await;
+    let operator = TestUser { id: String::new(), token: up.token.clone(), url: up.url.clone() };
+    let subject = operator.enrol(&photographs.join("obama_a.jpg")).await;
+    assert_eq!(up.command(&["faces", "model"]), "model: face_reid_0095\nfaces: 1, negatives: 0\n");
+    up.command(&["faces", "model", "use", "mobilefacenet_128d"]);
+    testing::eventually("the change waits for a decision", async || {
+        let shown = up.command(&["faces", "model"]);
+        shown.contains("--without-missing") && shown.contains(&subject) && shown.starts_with("model: face_reid_0095\n")
+    })
+    .await;
+    let (succeeded, _, error) = up.outcome(&["faces", "model", "use", "yunet_n"]);
+    assert!(!succeeded && error.contains("yunet_n"), "{error}");
+    up.command(&["faces", "model", "use", "mobilefacenet_128d", "--without-missing"]);
+    testing::eventually("the other model compares", async || {
+        up.command(&["faces", "model"]) == "model: mobilefacenet_128d\nfaces: 0, negatives: 0\n"
+    })
+    .await;
+    let back = up.command(&["faces", "model", "use", "face_reid_0095"]);
+    assert_eq!(back, "model: face_reid_0095\nfaces: 1, negatives: 0\n", "its vectors are still there");
 }

@@ -96,8 +96,8 @@ impl MongoDocuments {
         subject: SubjectId,
         recognised: &Recognised,
     ) -> Result<u64, CallError> {
-        let keys = recognised.images.iter();
-        let with_image = keys.map(|key| results_of(tenant, key.frame(), doc! { "$eq": key.to_string() }));
+        let keys = recognised.images.iter().filter_map(|key| Some((key, key.frame()?)));
+        let with_image = keys.map(|(key, frame)| results_of(tenant, frame, doc! { "$eq": key.to_string() }));
         let with_image: Vec<Document> = with_image.collect();
         let results = self.collection::<Document>(Collection::Results.name());
         for some in with_image.chunks(FRAMES_PER_QUERY) {

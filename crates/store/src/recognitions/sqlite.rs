@@ -114,7 +114,8 @@ impl RecognitionStore for SqliteDocuments {
         self.write(move |connection| {
             let mut statement = connection.prepare_cached(FORGET_IMAGE)?;
             for key in &recognised.images {
-                let [from, to] = result_range(&key.frame());
+                let Some(frame) = key.frame() else { continue };
+                let [from, to] = result_range(&frame);
                 statement.execute(params![from, to, tenant, key.to_string()])?;
             }
             let mut statement = connection.prepare_cached(FORGET_DETECTION)?;

@@ -81,6 +81,13 @@ const MIGRATIONS: &[Migration] = &[
         postgres: include_str!("../../migrations/postgres/0010_consent.sql"),
         sqlite: include_str!("../../migrations/sqlite/0010_consent.sql"),
     },
+    Migration {
+        version: 8,
+        name: "face_models",
+        effect: Adds,
+        postgres: include_str!("../../migrations/postgres/0008_face_models.sql"),
+        sqlite: include_str!("../../migrations/sqlite/0008_face_models.sql"),
+    },
 ];
 /// The version from which on a step records which programs can use the tables after it.
 pub(crate) const COMPATIBLE_VERSIONS: i64 = 4;

@@ -41,7 +41,7 @@ impl StatementLog {
 mod tests {
     use contracts::{ApiTokenId, FrameId, SessionId, UserId};
     use gallery::suite::{face, key, subject};
-    use gallery::{Position, VectorStore};
+    use gallery::{GalleryKey, Position, VectorKind, VectorStore};
     use jiff::{SignedDuration, Timestamp};
     use tempfile::TempDir;
     use uuid::Uuid;
@@ -198,6 +198,7 @@ mod tests {
         assert_eq!(store.vectors_of_subject(&key, subject(2)).await.unwrap().len(), 2);
         assert_eq!(store.galleries_of_tenant(&key.tenant).await.unwrap(), std::slice::from_ref(&key));
         assert_eq!(store.remove_vectors(&key, &[face(1, 2).id], now).await.unwrap(), 1);
+        run_model_change(store, &key, now).await;
         let consent = contracts::api::Consent { given_at: now, until: Some(now + REMOVALS_KEPT), reference: None };
         let change = SubjectChange { consent: Some(Some(consent)), ..SubjectChange::default() };
         store.change_subject(&key.tenant, subject(1), &change, now).await.unwrap();
@@ -214,6 +215,31 @@ mod tests {
         store.set_next(&due[1], None).await.unwrap();
         assert!(store.sweep(now + REMOVALS_KEPT + REMOVALS_KEPT).await.unwrap() >= 3);
         assert_eq!(store.erase_faces(&key.tenant).await.unwrap(), ErasedFaces { subjects: 1, vectors: 1 });
+    }
+
+    /// Runs every statement of a change of the model once, and leaves no vector of the other one.
+    async fn run_model_change(store: &Relational, key: &GalleryKey, now: Timestamp) {
+        let vector = face(2, 3);
+        let put = store.put_face(key, &vector, Some("source"), None, now).await.unwrap();
+        assert_eq!(put, VectorWriteOutcome::Stored);
+        store.begin_model_change(&key.model, "another", false, now).await.unwrap();
+        assert!(store.take_model_change(Uuid::nil(), now, now).await.unwrap());
+        assert_eq!(store.next_tenant_of(&key.model, None).await.unwrap(), Some(key.tenant.clone()));
+        assert_eq!(store.faces_to_embed(key, "another", None, 9).await.unwrap().len(), 3);
+        let sourced = [SourcedVector { vector: vector.clone(), source: Some("source".to_owned()) }];
+        let put = store.put_reembedded(key, "another", &sourced, now).await.unwrap();
+        assert_eq!(put, VectorWriteOutcome::Stored);
+        store.set_source(key, vector.id, "source").await.unwrap();
+        let gaps = [3, 4].map(|number| (face(number, number % 3 + 1).id, Gap::ImageNotKept));
+        store.put_gaps(&key.tenant, "another", &gaps).await.unwrap();
+        store.count_faces(key, "another", VectorKind::Enrolled).await.unwrap();
+        assert_eq!(store.count_subjects_without(key, "another").await.unwrap(), 2);
+        store.begin_model_change(&key.model, "another", true, now).await.unwrap();
+        store.put_gaps(&key.tenant, "another", &gaps).await.unwrap();
+        assert_eq!(store.switch_model(now).await.unwrap(), SwitchOutcome::Switched);
+        assert_eq!(store.active_model().await.unwrap().as_deref(), Some("another"));
+        let other = GalleryKey { model: "another".to_owned(), ..key.clone() };
+        assert_eq!(store.remove_vectors(&other, &[vector.id], now).await.unwrap(), 1);
     }
 
     /// Statements on tables of a few rows, which are scanned, and statements that run once at the start.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use contracts::{BlobKey, BlobKind, FrameId};
+use contracts::{BlobKey, BlobKind, FrameId, SubjectId, TenantId, VectorId};
 use jiff::Timestamp;
 use store::{Blobs, ObjectBlobs};
 use tempfile::TempDir;
@@ -40,6 +40,7 @@ on_blobs! {
     a_sweep_deletes_whole_days_of_one_kind,
     an_image_with_a_last_day_is_swept_after_it,
     deleting_a_tenant_deletes_only_its_blobs,
+    enrolled_images_are_deleted_with_their_subject_and_do_not_expire,
 }
 
 fn open(folder: &TempDir) -> ObjectBlobs {
@@ -154,6 +155,31 @@ async fn deleting_a_tenant_deletes_only_its_blobs(blobs: &ObjectBlobs) {
         assert!(blobs.get(key).await.unwrap().is_some(), "{key}");
     }
     assert_eq!(blobs.delete_tenant(BlobKind::Frames, &tenant).await.unwrap(), 0);
+}
+
+async fn enrolled_images_are_deleted_with_their_subject_and_do_not_expire(blobs: &ObjectBlobs) {
+    // A tenant whose name is a day that ended long ago.
+    let (a, b): (TenantId, TenantId) = ("2020-01-02".parse().unwrap(), "b".parse().unwrap());
+    let [gone, stays] = [SubjectId::now(), SubjectId::now()];
+    let key = |tenant, subject| BlobKey::of_enrolled(tenant, subject, VectorId::now());
+    let of_gone = [key(&a, gone), key(&a, gone)];
+    let others = [key(&a, stays), key(&b, gone), BlobKey::new(BlobKind::Frames, days_ago(0), &a, FrameId::now())];
+    for key in of_gone.iter().chain(&others) {
+        blobs.put(key, Bytes::from_static(b"x")).await.unwrap();
+    }
+    assert_eq!(blobs.sweep(BlobKind::Enrolled, Duration::ZERO).await.unwrap(), 0);
+
+    assert_eq!(blobs.delete_enrolled(&a, gone).await.unwrap(), 2);
+    assert_eq!(blobs.delete_enrolled(&a, gone).await.unwrap(), 0);
+
+    for key in of_gone {
+        assert_eq!(blobs.get(&key).await.unwrap(), None, "{key}");
+    }
+    for key in &others {
+        assert!(blobs.get(key).await.unwrap().is_some(), "{key}");
+    }
+    assert_eq!(blobs.delete_tenant(BlobKind::Enrolled, &a).await.unwrap(), 1);
+    assert!(blobs.get(&others[1]).await.unwrap().is_some() && blobs.get(&others[2]).await.unwrap().is_some());
 }
 
 #[tokio::test]

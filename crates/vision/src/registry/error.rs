@@ -54,6 +54,20 @@ pub enum OpenError {
         /// The folder.
         dir: PathBuf,
     },
+    /// The named embedding model is not one of the detector's, or its file is not in the folder.
+    #[error(
+        "the detector `{detector}` has no embedding model `{model}`, or its file is not in SIGHTLINE_MODELS_DIR ({}): \
+         `sightline models list` names all, and `sightline models pull NAME` fetches one",
+        dir.display()
+    )]
+    NoSuchEmbeddingModel {
+        /// The detector.
+        detector: DetectorName,
+        /// The name.
+        model: String,
+        /// The folder.
+        dir: PathBuf,
+    },
     /// The file's hash differs from the one in models.yaml.
     #[error(
         "SIGHTLINE_MODELS_DIR: {} is not the file models.yaml names (sha256 {found} instead of {expected}): delete it and \

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use anyhow::Context;
 use bus::Position;
 use consumer_kit::backoff;
 use contracts::FailureCode;
@@ -24,11 +23,10 @@ impl FrameProcessor {
     pub(super) async fn retry_detect(
         &self,
         position: Position,
-        detector: usize,
+        inference: &Inference,
         image: &Arc<Image>,
         mut outcome: model::Outcome,
     ) -> anyhow::Result<Result<Findings, Failure>> {
-        let inference = self.pipeline.inferences().get(detector).context("no such detector")?;
         let (mut tries, mut backoff) = (1, backoff::PROCESS);
         loop {
             let error = match outcome {

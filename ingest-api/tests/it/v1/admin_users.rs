@@ -1,7 +1,7 @@
 //! User administration and the audit log.
 
 use accounts::UserAccess;
-use contracts::{BlobKey, BlobKind, FrameId};
+use contracts::{BlobKey, BlobKind, FrameId, SubjectId, VectorId};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use store::TenantScope;
@@ -108,7 +108,9 @@ async fn deleting_a_user_erases_every_store() {
     let (mut result, frame) = (result_of(FrameId::now(), vec![face(0.9)]), FrameId::now());
     result.tenant = user.tenant.clone();
     server.index(result.clone()).await;
-    let keys = BlobKind::ALL.map(|kind| BlobKey::new(kind, jiff::Timestamp::now(), &user.tenant, frame));
+    let of_frames = BlobKind::OF_FRAMES.map(|kind| BlobKey::new(kind, jiff::Timestamp::now(), &user.tenant, frame));
+    let enrolled = BlobKey::of_enrolled(&user.tenant, SubjectId::now(), VectorId::now());
+    let keys: Vec<BlobKey> = of_frames.into_iter().chain([enrolled]).collect();
     for key in &keys {
         server.deps.blobs.put(key, vec![1, 2, 3].into()).await.unwrap();
     }

@@ -52,6 +52,7 @@ impl Relational {
         }
         let erased = transaction.erase_vectors(tenant, id, now).await?;
         transaction.commit().await?;
+        self.empty_journal().await;
         Ok(erased.enrolled + erased.negatives)
     }
 

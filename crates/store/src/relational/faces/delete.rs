@@ -73,6 +73,9 @@ impl Relational {
         let sql = "DELETE FROM face_vector_removals WHERE tenant = $1 AND (model, id) IN \
                    (SELECT model, id FROM face_vector_removals WHERE tenant = $1 ORDER BY model, id LIMIT $2)";
         self.delete_in_batches(sql, || values![tenant, BATCH]).await?;
+        let sql = "DELETE FROM face_model_gaps WHERE tenant = $1 AND (model, id) IN \
+                   (SELECT model, id FROM face_model_gaps WHERE tenant = $1 ORDER BY model, id LIMIT $2)";
+        self.delete_in_batches(sql, || values![tenant, BATCH]).await?;
         let sql = "DELETE FROM face_former_subjects WHERE tenant = $1 AND id IN \
                    (SELECT id FROM face_former_subjects WHERE tenant = $1 ORDER BY id LIMIT $2)";
         self.delete_in_batches(sql, || values![tenant, BATCH]).await?;
@@ -126,6 +129,9 @@ impl Transaction {
                 continue;
             }
             let Some(locked) = self.lock_gallery(&key).await? else { continue };
+            let sql = "DELETE FROM face_model_gaps WHERE tenant = $1 AND id IN \
+                       (SELECT id FROM face_vectors WHERE tenant = $1 AND model = $2 AND subject = $3)";
+            self.execute(sql, values![tenant, &key.model, id]).await?;
             let mut change = GalleryChange::new(self, &key, locked, now);
             let Counts { enrolled, negatives } = change.remove_subject(id).await?;
             change.finish().await?;

@@ -156,6 +156,13 @@ impl<'a> GalleryChange<'a> {
         self.transaction.execute(sql, values![tenant, model, vector.id]).await.map(drop)
     }
 
+    /// Says what a vector was made of.
+    pub(super) async fn set_source(&mut self, id: VectorId, source: &str) -> Result<(), StoreError> {
+        let GalleryKey { tenant, model } = self.key;
+        let sql = "UPDATE face_vectors SET source = $4 WHERE tenant = $1 AND model = $2 AND id = $3";
+        self.transaction.execute(sql, values![tenant, model, id, source]).await.map(drop)
+    }
+
     /// Removes a vector. `false` if there is none with the id.
     pub(super) async fn remove(&mut self, id: VectorId) -> Result<bool, StoreError> {
         let Some((owner, kind)) = self.owner(id).await? else { return Ok(false) };

@@ -85,6 +85,11 @@ impl VectorStore for Relational {
         Ok(Changes::Page { changes: rows.into_iter().map(|(_, _, change)| change).collect(), next, complete })
     }
 
+    async fn active_model(&self) -> Result<Option<String>, GalleryError> {
+        let models = self.face_models().await.map_err(unavailable)?;
+        Ok(models.map(|models| models.active))
+    }
+
     async fn search(
         &self,
         gallery: &GalleryKey,

@@ -148,9 +148,12 @@ impl Relational {
         }
         let consent = change.consent.clone().unwrap_or(known.consent);
         let sql = "UPDATE face_subjects SET external_id = $3, name = $4, metadata = $5, consent_given_at = $6, \
-                   consent_until = $7, consent_reference = $8, consent_ends_at = $7 WHERE tenant = $1 AND id = $2";
+                   consent_until = $7, consent_reference = $8, consent_ends_at = $9 WHERE tenant = $1 AND id = $2";
         let mut row = values![tenant, id, &external_id, &name, metadata];
         row.extend(consent_values(consent.as_ref()));
+        // A consent that is withdrawn ended now: `end_consent` does what is left.
+        let withdrawn = change.consent == Some(None);
+        row.push(if withdrawn { Some(now) } else { consent.as_ref().and_then(|consent| consent.until) }.into());
         let written = transaction.execute(sql, row).await;
         if let Err(error) = written {
             drop(transaction);

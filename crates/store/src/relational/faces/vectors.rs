@@ -31,6 +31,17 @@ pub enum VectorWriteOutcome {
     NoConsent(SubjectId),
     /// A vector has another length than the model's vectors, which have this many numbers.
     WrongLength(usize),
+    /// The model is not the active one any more, or it is being changed to another one than the caller knew.
+    ModelChanged,
+}
+
+/// Which model must be the active one for a write.
+#[derive(Debug, Clone, Copy)]
+enum Needed<'a> {
+    /// Any.
+    Any,
+    /// That of the gallery, and being changed to this one.
+    ActiveWith { target: Option<&'a str> },
 }
 
 impl Relational {
@@ -39,6 +50,31 @@ impl Relational {
         &self,
         gallery: &GalleryKey,
         vectors: &[StoredVector],
+        now: Timestamp,
+    ) -> Result<VectorWriteOutcome, StoreError> {
+        self.put_needing(gallery, vectors, None, Needed::Any, now).await
+    }
+
+    /// Adds a vector that was made of `source`, if the gallery is that of the active model and the model is being changed to `target`. Otherwise
+    /// `ModelChanged`: no face is stored for a model that no longer compares. Without a stored active model, this one becomes it.
+    pub async fn put_face(
+        &self,
+        gallery: &GalleryKey,
+        vector: &StoredVector,
+        source: Option<&str>,
+        target: Option<&str>,
+        now: Timestamp,
+    ) -> Result<VectorWriteOutcome, StoreError> {
+        let needed = Needed::ActiveWith { target };
+        self.put_needing(gallery, std::slice::from_ref(vector), source, needed, now).await
+    }
+
+    async fn put_needing(
+        &self,
+        gallery: &GalleryKey,
+        vectors: &[StoredVector],
+        source: Option<&str>,
+        needed: Needed<'_>,
         now: Timestamp,
     ) -> Result<VectorWriteOutcome, StoreError> {
         let Some(first) = vectors.first() else { return Ok(VectorWriteOutcome::Stored) };
@@ -60,12 +96,21 @@ impl Relational {
             Some(locked) => locked,
             None => transaction.create_gallery(gallery, first.embedding.dimensions()).await?,
         };
+        // Under the lock of the gallery, which a switch of the model takes too.
+        if let Needed::ActiveWith { target } = needed
+            && !transaction.is_active(&gallery.model, target, now).await?
+        {
+            return Ok(VectorWriteOutcome::ModelChanged);
+        }
         if vectors.iter().any(|vector| vector.embedding.dimensions() != locked.dimensions) {
             return Ok(VectorWriteOutcome::WrongLength(locked.dimensions));
         }
         let mut change = GalleryChange::new(&mut transaction, gallery, locked, now);
         for vector in vectors {
             change.put(vector).await?;
+            if let Some(source) = source {
+                change.set_source(vector.id, source).await?;
+            }
         }
         if let Some(subject) = change.above(i64::from(MAX_VECTORS_OF_SUBJECT)) {
             return Ok(VectorWriteOutcome::TooMany(subject));

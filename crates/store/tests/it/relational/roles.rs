@@ -5,7 +5,7 @@ use gallery::suite::{face, key, subject};
 use gallery::{Changes, Position, VectorStore};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use store::Relational;
-use store::relational::{FaceSearch, SubjectWriteOutcome, VectorWriteOutcome};
+use store::relational::{FaceSearch, Gap, SourcedVector, SubjectWriteOutcome, SwitchOutcome, VectorWriteOutcome};
 use uuid::Uuid;
 
 use super::suite::faces::subject_with_id;
@@ -62,8 +62,17 @@ async fn the_role_of_faces_enrols_and_deletes_and_reads_no_secret() {
         assert_eq!(faces.state(&gallery).await.unwrap().vectors, 1);
         let found = faces.search_in_postgres(&gallery, &face(1, 1).embedding, 1, 0.9).await.unwrap();
         assert_eq!(found.unwrap().len(), 1);
+        let put = faces.put_face(&gallery, &face(1, 1), Some("source"), None, now()).await.unwrap();
+        assert_eq!(put, VectorWriteOutcome::Stored);
+        faces.begin_model_change("x", "another", true, now()).await.unwrap();
+        assert!(faces.take_model_change(Uuid::now_v7(), now(), now()).await.unwrap());
+        let other = [SourcedVector { vector: face(1, 1), source: None }];
+        let put = faces.put_reembedded(&gallery, "another", &other, now()).await.unwrap();
+        assert_eq!(put, VectorWriteOutcome::Stored);
+        faces.put_gaps(&gallery.tenant, "another", &[(face(2, 1).id, Gap::FaceNotFound)]).await.unwrap();
+        assert_eq!(faces.switch_model(now()).await.unwrap(), SwitchOutcome::Switched);
         let deleted = faces.delete_subject(&gallery.tenant, subject(1), now()).await.unwrap();
-        assert_eq!(deleted.unwrap().enrolled, 1);
+        assert_eq!(deleted.unwrap().enrolled, 2, "of both models");
         faces.revocations_after(0).await.expect("it verifies credentials");
 
         faces.signing_keys().await.expect_err("they contain private keys");
@@ -86,11 +95,13 @@ async fn the_role_of_a_worker_reads_vectors_and_no_name_or_account() {
         assert_eq!(changes.len(), 1);
         let found = worker.search_in_postgres(&gallery, &face(1, 1).embedding, 1, 0.9).await.unwrap();
         assert_eq!(found.unwrap().len(), 1);
+        assert_eq!(worker.active_model().await.unwrap(), None);
 
         worker.subject(&gallery.tenant, subject(1)).await.expect_err("it contains the name");
         worker.user(user).await.expect_err("it is an account");
         worker.revocations_after(0).await.expect_err("it concerns accounts");
         worker.put_vectors(&gallery, &[face(2, 1)], now()).await.expect_err("it writes nothing");
+        worker.begin_model_change("x", "another", true, now()).await.expect_err("it writes nothing");
     })
     .await;
 }

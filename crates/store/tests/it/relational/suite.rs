@@ -1,6 +1,7 @@
 //! The suite: each function checks one guarantee of [`store::Relational`], with two instances on an empty database.
 
 pub mod credentials;
+pub mod face_models;
 pub mod faces;
 pub mod quota;
 pub mod users;
@@ -57,6 +58,12 @@ macro_rules! for_each_guarantee {
             faces::a_tenants_faces_are_erased_as_a_whole,
             faces::deleted_and_merged_subjects_are_remembered_until_they_are_forgotten,
             faces::removals_are_swept_after_their_time,
+            face_models::a_switch_waits_for_every_face_of_every_tenant,
+            face_models::subjects_without_a_face_hold_up_a_switch,
+            face_models::one_process_makes_vectors_until_its_lease_ends,
+            face_models::a_face_for_a_model_that_does_not_compare_is_refused,
+            face_models::a_face_that_was_deleted_meanwhile_gets_no_vector,
+            face_models::a_model_is_switched_and_back_under_searches,
         }
     };
 }

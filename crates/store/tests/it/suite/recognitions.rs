@@ -81,7 +81,7 @@ pub async fn a_forgotten_subject_is_on_no_detection_alert_or_image(store: &dyn D
 
     let forgotten = forget_subject(store, &blobs, &tenant("a"), gone).await.unwrap();
 
-    assert_eq!(forgotten, Forgotten { detections: 1, alerts: 1, images: 1 });
+    assert_eq!(forgotten, Forgotten { detections: 1, alerts: 1, images: 1, enrolment_images: 0 });
     assert_eq!(frame(store, &of_gone).await, (vec![without_subject("forgotten"), unknown()], false));
     assert_eq!(detection(store, &id(&of_gone, 0)).await, without_subject("forgotten"));
     assert_eq!(frame(store, &of_other).await, (vec![seen(other)], true));
@@ -125,7 +125,7 @@ pub async fn a_subject_on_many_detections_is_forgotten_in_batches(store: &dyn Do
 
     let forgotten = forget_subject(store, &blobs, &tenant("a"), gone).await.unwrap();
 
-    assert_eq!(forgotten, Forgotten { detections: 1_300, alerts: 520, images: 0 });
+    assert_eq!(forgotten, Forgotten { detections: 1_300, alerts: 520, images: 0, enrolment_images: 0 });
     assert_eq!(store.recognised(&tenant("a"), gone).await.unwrap(), Recognised::default());
 }
 
@@ -147,7 +147,7 @@ pub async fn forgetting_goes_on_where_it_was_interrupted(store: &dyn Documents) 
     assert_eq!(left, Recognised { detections: vec![id(&put, 0)], images: vec![] });
 
     let forgotten = forget_subject(store, &blobs, &a, gone).await.unwrap();
-    assert_eq!(forgotten, Forgotten { detections: 1, alerts: 0, images: 0 });
+    assert_eq!(forgotten, Forgotten { detections: 1, alerts: 0, images: 0, enrolment_images: 0 });
     assert_eq!(frame(store, &put).await, (vec![without_subject("forgotten"); 2], false));
 }
 
@@ -202,7 +202,7 @@ pub async fn a_forgotten_subject_is_not_remembered_by_rejections(store: &dyn Doc
 
     let forgotten = forget_subject(store, &blobs, &a, gone).await.unwrap();
 
-    assert_eq!(forgotten, Forgotten { detections: 1, alerts: 0, images: 0 });
+    assert_eq!(forgotten, Forgotten { detections: 1, alerts: 0, images: 0, enrolment_images: 0 });
     assert_eq!(store.rejected(&a, &id(&puts[0], 0)).await.unwrap(), None);
     assert!(!store.restore_rejected(&a, &id(&puts[0], 0)).await.unwrap());
     assert_eq!(detection(store, &id(&puts[0], 0)).await, without_subject("rejected"));

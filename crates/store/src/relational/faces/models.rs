@@ -1,0 +1,149 @@
+//! The model that compares faces, and its change to another one.
+//!
+//! One model is active for all tenants. A change names its target; a process makes the vectors of the target (`reembedding.rs`), and
+//! [`Relational::switch_model`] makes it the active one when nothing is missing. The vectors of the model before stay, so a change back finds
+//! them.
+//!
+//! Guarantees, from several processes: one transaction switches, and it sees each face that was stored for the active model. A face that is
+//! stored after it is one of the new model. One process at a time makes vectors, until its lease ends.
+
+use gallery::GalleryKey;
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::StoreError;
+use crate::relational::database::{Relational, Transaction};
+use crate::relational::values::{Row, values};
+
+/// The models that compare, or will.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FaceModels {
+    /// Name of the one that compares.
+    pub active: String,
+    /// Name of the one to which it is being changed.
+    pub target: Option<String>,
+    /// Whether it is changed although subjects have no face for the target.
+    pub without_missing: bool,
+}
+
+/// The outcome of a switch. Nothing was changed, if it is not `Switched`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SwitchOutcome {
+    /// The target is the active model.
+    Switched,
+    /// There are faces of which it is not known yet whether the target can have them.
+    NotComplete,
+    /// So many subjects would have no face any more.
+    WouldLose(u64),
+    /// The model is not being changed.
+    NoChange,
+}
+
+const MODELS: &str = "SELECT active, target, without_missing FROM face_models WHERE id = 1";
+
+impl FaceModels {
+    fn read(row: &Row) -> Result<Self, StoreError> {
+        Ok(Self {
+            active: row.get("active")?,
+            target: row.get("target")?,
+            without_missing: row.get("without_missing")?,
+        })
+    }
+}
+
+impl Relational {
+    /// The model that compares, and the one to which it is being changed. `None` before the first face: the program chooses the model.
+    pub async fn face_models(&self) -> Result<Option<FaceModels>, StoreError> {
+        self.row(MODELS, values![]).await?.as_ref().map(FaceModels::read).transpose()
+    }
+
+    /// Begins a change to `target`; `active` is the model that compares, if none is stored. What the target could not have before is tried
+    /// again. To the active model: ends the change that was begun.
+    pub async fn begin_model_change(
+        &self,
+        active: &str,
+        target: &str,
+        without_missing: bool,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let mut transaction = self.begin().await?;
+        transaction.store_active(active, now).await?;
+        let sql = "UPDATE face_models SET target = CASE WHEN active = $1 THEN NULL ELSE $1 END, without_missing = $2, \
+                   worker = NULL, worker_until = NULL WHERE id = 1";
+        transaction.execute(sql, values![target, without_missing]).await?;
+        transaction.forget_gaps(target).await?;
+        transaction.commit().await
+    }
+
+    /// Takes the work of making vectors of the target until a time, or keeps it. `false` if another process has it, or there is none.
+    pub async fn take_model_change(&self, worker: Uuid, now: Timestamp, until: Timestamp) -> Result<bool, StoreError> {
+        let sql = "UPDATE face_models SET worker = $1, worker_until = $3 WHERE id = 1 AND target IS NOT NULL \
+                   AND (worker IS NULL OR worker = $1 OR worker_until < $2)";
+        Ok(self.execute(sql, values![worker, now, until]).await? == 1)
+    }
+
+    /// Makes the target the active model, if it has all faces that it can have and no subject would be lost, unless that was accepted.
+    /// Searches go on meanwhile; writes of faces wait.
+    pub async fn switch_model(&self, now: Timestamp) -> Result<SwitchOutcome, StoreError> {
+        let mut transaction = self.begin().await?;
+        let row = transaction.row(MODELS, values![]).await?;
+        let Some(models) = row.as_ref().map(FaceModels::read).transpose()? else { return Ok(SwitchOutcome::NoChange) };
+        let (active, Some(target)) = (&models.active, &models.target) else { return Ok(SwitchOutcome::NoChange) };
+        // From here on nobody adds a face for the active model: each would need one of these locks.
+        transaction.lock_deleted_galleries().await?;
+        let sql = "UPDATE face_galleries SET version = version WHERE tenant > '' AND model = $1";
+        transaction.execute(sql, values![active]).await?;
+        let mut lost = 0;
+        let mut after = None;
+        while let Some(tenant) = transaction.next_tenant(active, after.as_ref()).await? {
+            let gallery = GalleryKey { tenant, model: active.clone() };
+            if !transaction.faces_to_embed(&gallery, target, None, 1).await?.is_empty() {
+                return Ok(SwitchOutcome::NotComplete);
+            }
+            if !models.without_missing {
+                lost += transaction.count_subjects_without(&gallery, target).await?;
+            }
+            after = Some(gallery.tenant);
+        }
+        if lost > 0 {
+            return Ok(SwitchOutcome::WouldLose(lost));
+        }
+        let sql = "UPDATE face_models SET active = target, target = NULL, without_missing = $4, changed_at = $3, \
+                   worker = NULL, worker_until = NULL WHERE id = 1 AND active = $1 AND target = $2";
+        if transaction.execute(sql, values![active, target, now, false]).await? == 0 {
+            return Ok(SwitchOutcome::NoChange);
+        }
+        transaction.forget_gaps(target).await?;
+        transaction.commit().await?;
+        Ok(SwitchOutcome::Switched)
+    }
+}
+
+impl Transaction {
+    /// Stores the active model, if none is stored.
+    async fn store_active(&mut self, active: &str, now: Timestamp) -> Result<(), StoreError> {
+        let sql = "INSERT INTO face_models (id, active, without_missing, changed_at) VALUES (1, $1, $2, $3) \
+                   ON CONFLICT (id) DO NOTHING";
+        self.execute(sql, values![active, false, now]).await.map(drop)
+    }
+
+    /// Whether a model is the active one and being changed to `target`. Without a stored active model, it becomes it.
+    pub(super) async fn is_active(
+        &mut self,
+        model: &str,
+        target: Option<&str>,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        if self.row(MODELS, values![]).await?.is_none() {
+            self.store_active(model, now).await?;
+        }
+        let row = self.row(MODELS, values![]).await?;
+        let models = row.as_ref().map(FaceModels::read).transpose()?;
+        Ok(models.is_some_and(|models| models.active == model && models.target.as_deref() == target))
+    }
+
+    /// Forgets which faces a model cannot have.
+    async fn forget_gaps(&mut self, model: &str) -> Result<(), StoreError> {
+        self.execute("DELETE FROM face_model_gaps WHERE model = $1", values![model]).await.map(drop)
+    }
+}
