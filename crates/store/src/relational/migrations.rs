@@ -68,25 +68,25 @@ const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("../../migrations/sqlite/0006_former_subjects.sql"),
     },
     Migration {
-        version: 12,
+        version: 7,
         name: "subject_counts",
         effect: Adds,
-        postgres: include_str!("../../migrations/postgres/0012_subject_counts.sql"),
-        sqlite: include_str!("../../migrations/sqlite/0012_subject_counts.sql"),
-    },
-    Migration {
-        version: 10,
-        name: "consent",
-        effect: Adds,
-        postgres: include_str!("../../migrations/postgres/0010_consent.sql"),
-        sqlite: include_str!("../../migrations/sqlite/0010_consent.sql"),
+        postgres: include_str!("../../migrations/postgres/0007_subject_counts.sql"),
+        sqlite: include_str!("../../migrations/sqlite/0007_subject_counts.sql"),
     },
     Migration {
         version: 8,
+        name: "consent",
+        effect: Adds,
+        postgres: include_str!("../../migrations/postgres/0008_consent.sql"),
+        sqlite: include_str!("../../migrations/sqlite/0008_consent.sql"),
+    },
+    Migration {
+        version: 9,
         name: "face_models",
         effect: Adds,
-        postgres: include_str!("../../migrations/postgres/0008_face_models.sql"),
-        sqlite: include_str!("../../migrations/sqlite/0008_face_models.sql"),
+        postgres: include_str!("../../migrations/postgres/0009_face_models.sql"),
+        sqlite: include_str!("../../migrations/sqlite/0009_face_models.sql"),
     },
 ];
 /// The version from which on a step records which programs can use the tables after it.
