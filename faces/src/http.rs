@@ -1,12 +1,13 @@
-//! The routes under `/v1/faces`, and those that reject a detection.
+//! The routes under `/v1/faces`, those that reject a detection, and that of a user's photograph.
 
 mod compare;
 mod enrol;
-mod error;
+pub(crate) mod error;
 mod image_body;
+mod photo;
 mod reject;
 mod subjects;
-mod vector_ids;
+pub(crate) mod vector_ids;
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -28,7 +29,9 @@ use store::{Blobs, Documents, Relational};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use utoipa_axum::router::OpenApiRouter;
 
+use crate::checks::one_face;
 use crate::encoder::{Encoder, Face, FaceModel};
+use crate::uploads::Uploads;
 use crate::{Config, Deps, Faces, SharedArgs};
 use error::FaceError;
 
@@ -57,17 +60,19 @@ pub struct Inner {
     /// Authenticates callers.
     accounts: Arc<dyn Accounts>,
     /// Subjects and vectors.
-    database: Relational,
+    pub(crate) database: Relational,
     /// Finds faces and makes their embeddings.
-    encoder: Encoder,
+    pub(crate) encoder: Encoder,
     /// The galleries that are searched.
     galleries: Galleries,
     /// Detections and alerts.
     documents: Arc<dyn Documents>,
     /// Kept images.
     blobs: Arc<dyn Blobs>,
-    /// The retention of what a deletion does not reach.
-    topics: Topics,
+    /// The retention of what a deletion does not reach, and of uploads.
+    pub(crate) topics: Topics,
+    /// The log and the folder of uploads; `None` if there is none.
+    pub(crate) uploads: Option<Uploads>,
     /// One permit for each image that is decoded or compared.
     images: Semaphore,
     /// The bytes of request bodies in memory.
@@ -112,6 +117,7 @@ impl App {
             documents: Arc::clone(&deps.documents),
             blobs: Arc::clone(&deps.blobs),
             topics: deps.topics.clone(),
+            uploads: deps.uploads.clone(),
             images: Semaphore::new(config.faces_requests),
             bytes_in_flight: BytesInFlight::new(config.faces_bytes_in_flight, gauge),
             max_bytes: shared.frames.max_frame_bytes,
@@ -148,17 +154,13 @@ impl App {
     /// When too many images are compared, the image cannot be decoded, or it does not have exactly one face.
     async fn face(&self, encoded: Bytes) -> Result<(Face, Embedding), ApiError> {
         let _place = self.place()?;
-        let mut faces = self.encoder.faces(encoded).await?;
-        let count = faces.len();
-        let mut face = faces.pop().filter(|_| count == 1).ok_or(FaceError::FaceCount(count))?;
-        let embedding = face.embedding.take().ok_or(FaceError::NotComparable)?;
-        Ok((face, embedding))
+        Ok(one_face(self.encoder.faces(encoded).await?)?)
     }
 }
 
 /// All routes.
 pub fn routes() -> Routes {
-    let with_image = enrol::routes().merge(compare::routes()).merge(reject::routes());
+    let with_image = enrol::routes().merge(compare::routes()).merge(reject::routes()).merge(photo::routes());
     with_timeout(RESPONSE_TIMEOUT, subjects::routes()).merge(with_timeout(IMAGE_RESPONSE_TIMEOUT, with_image))
 }
 

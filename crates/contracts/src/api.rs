@@ -17,8 +17,8 @@ use crate::ids::{DetectorName, FrameId, RuleId, StreamName};
 use crate::result::FailureCode;
 
 pub use faces::{
-    DeletedSubject, EnrolledFace, FaceMatch, FaceQuality, FaceSearch, HeldData, NewSubject, NoNegative, Rejection,
-    RemainingData, SubjectChange, SubjectMerge, SubjectView, Verification,
+    DeletedSubject, EnrolledFace, FaceMatch, FaceQuality, FaceSearch, HeldData, NewSubject, NoNegative, PhotoAccepted,
+    Rejection, RemainingData, SubjectChange, SubjectMerge, SubjectView, Verification,
 };
 pub use streams::{ReportedState, StreamReport, StreamSettings, StreamState, StreamStateView, StreamView};
 

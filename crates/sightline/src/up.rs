@@ -20,6 +20,7 @@ use bus::{KafkaArgs, TopicArgs};
 use clap::Args;
 use contracts::{FaceArgs, FrameArgs, Topics};
 use faces::Faces;
+use faces::uploads::Uploads;
 use platform::Health;
 use platform::config::{HttpArgs, OperatorArgs};
 use platform::http::{Listener, OperatorPorts};
@@ -196,6 +197,8 @@ impl Up {
             accounts_service.run(accounts_stop).await;
             Ok(())
         });
+        let (verifying, verified_until) = (faces.clone(), services.clone());
+        parts.spawn(async move { verifying.verify_uploads(verified_until).await });
         let forgetting = services.clone();
         parts.spawn(async move {
             // Dropped at any time: what is left is forgotten after the next start.
@@ -267,6 +270,7 @@ impl Dependencies {
             documents: Arc::clone(&self.documents),
             blobs: Arc::clone(&self.blobs),
             topics,
+            uploads: self.uploads.clone().map(|folder| Uploads { bus: Arc::clone(&self.bus), folder }),
             traces: self.traces.faces.clone(),
         }
     }

@@ -13,11 +13,12 @@ use gallery::{StoredVector, VectorKind};
 use http::StatusCode;
 use jiff::Timestamp;
 use store::relational::VectorWriteOutcome;
-use vision::face_quality::{FaceQuality, QualityLimits};
+use vision::face_quality::FaceQuality;
 
 use super::error::{FaceError, gallery_failure};
 use super::image_body::ImageBody;
 use super::{App, Routes, vector_ids};
+use crate::checks;
 
 /// The routes of this file.
 pub fn routes() -> Routes {
@@ -52,10 +53,7 @@ pub async fn enrol(
     let model = app.encoder.model().await?;
     let id = vector_ids::of_image(subject, &model.name, &image.encoded);
     let (face, embedding) = app.face(image.encoded).await?;
-    let quality = face.quality.map_err(FaceError::Fault)?;
-    if let Some(fault) = quality.fault(&QualityLimits::default()) {
-        return Err(FaceError::Fault(fault).into());
-    }
+    let quality = checks::quality(&face)?;
     let key = App::key(&caller.tenant, &model);
     let known = app.database.vectors_of_subject(&key, subject).await.map_err(gallery_failure)?;
     let view = EnrolledFace {

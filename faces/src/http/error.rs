@@ -8,6 +8,7 @@ use store::relational::MAX_VECTORS_OF_SUBJECT;
 use vision::face_quality::FaceFault;
 
 use crate::encoder::EncodeError;
+use crate::uploads::MOST_OF_USER;
 
 /// Why a request about faces is refused.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +61,15 @@ pub enum FaceError {
         "this server has no model that compares faces; the operator can fetch one: sightline models pull mobilefacenet_128d"
     )]
     NoModel,
+    /// There is no folder of uploads.
+    #[error("this server verifies nobody by a photograph; the operator can set SIGHTLINE_FACES_UPLOADS_DIR")]
+    UploadsOff,
+    /// The credential is the operator's own, which belongs to no user.
+    #[error("this credential belongs to no user; sign in as the one on the photograph")]
+    NoUser,
+    /// Too many photographs of the user wait.
+    #[error("{MOST_OF_USER} photographs of yours wait for their verification; try again after one of them is verified")]
+    TooManyPhotos,
     /// Too many images at the same time.
     #[error("too many images are compared at the same time; try again soon")]
     Busy,
@@ -87,6 +97,9 @@ impl HttpError for FaceError {
             Self::Image { code: FailureCode::TooLarge, .. } => (StatusCode::UNPROCESSABLE_ENTITY, "image_too_large"),
             Self::Image { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_image"),
             Self::SearchOff => (StatusCode::FORBIDDEN, "search_off"),
+            Self::UploadsOff => (StatusCode::FORBIDDEN, "uploads_off"),
+            Self::NoUser => (StatusCode::FORBIDDEN, "no_user"),
+            Self::TooManyPhotos => (StatusCode::CONFLICT, "conflict"),
             Self::NoModel => (StatusCode::SERVICE_UNAVAILABLE, "no_face_model"),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
             Self::NoResult => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),

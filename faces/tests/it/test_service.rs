@@ -102,6 +102,7 @@ impl TestService {
             documents: documents.clone(),
             blobs: blobs.clone(),
             topics: Topics::parse(contracts::topics::DEFAULT).unwrap(),
+            uploads: None,
             traces: platform::traces::Traces::off(),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

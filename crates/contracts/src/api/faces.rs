@@ -241,3 +241,10 @@ pub struct FaceMatch {
     /// Cosine to its nearest enrolled face, -1 to 1.
     pub similarity: f32,
 }
+
+/// A photograph that will be verified.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PhotoAccepted {
+    /// Its path in the folder of uploads, which the event with the outcome has too.
+    pub path: String,
+}

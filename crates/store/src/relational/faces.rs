@@ -6,7 +6,7 @@
 //! - When the deletion of a subject or a vector returns, no later search finds it.
 //! - A call for one tenant neither reads nor changes what belongs to another.
 //!
-//! Locks are taken in one order: subjects by id, then `face_deleted_galleries`, then galleries by model.
+//! Locks are taken in one order: the user, subjects by id, then `face_deleted_galleries`, then galleries by model.
 
 mod delete;
 mod former_subjects;
@@ -16,6 +16,7 @@ mod read;
 mod removals;
 mod subject_records;
 mod subjects;
+mod uploads;
 mod vectors;
 
 pub use delete::{DeletedSubject, ErasedFaces};
@@ -26,4 +27,5 @@ pub use subject_records::{
     MAX_EXTERNAL_ID_BYTES, MAX_METADATA_BYTES, MAX_SUBJECT_NAME_BYTES, MAX_SUBJECTS_PAGE, Metadata, NewSubject,
     SubjectChange, SubjectRecord, SubjectWriteOutcome,
 };
+pub use uploads::{DecidedUpload, NewUpload, UploadDecision, UploadPlace, UploadedFace};
 pub use vectors::{MAX_VECTORS_AT_ONCE, MAX_VECTORS_OF_SUBJECT, VectorWriteOutcome};

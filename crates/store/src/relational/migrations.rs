@@ -67,6 +67,13 @@ const MIGRATIONS: &[Migration] = &[
         postgres: include_str!("../../migrations/postgres/0006_former_subjects.sql"),
         sqlite: include_str!("../../migrations/sqlite/0006_former_subjects.sql"),
     },
+    Migration {
+        version: 7,
+        name: "uploads",
+        effect: Adds,
+        postgres: include_str!("../../migrations/postgres/0007_uploads.sql"),
+        sqlite: include_str!("../../migrations/sqlite/0007_uploads.sql"),
+    },
 ];
 /// The version from which on a step records which programs can use the tables after it.
 pub(crate) const COMPATIBLE_VERSIONS: i64 = 4;

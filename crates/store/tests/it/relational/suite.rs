@@ -3,6 +3,7 @@
 pub mod credentials;
 pub mod faces;
 pub mod quota;
+pub mod uploads;
 pub mod users;
 
 /// Calls `$run!` with the list of all guarantees, so that both databases check each of them.
@@ -53,6 +54,13 @@ macro_rules! for_each_guarantee {
             faces::a_tenants_faces_are_erased_as_a_whole,
             faces::deleted_and_merged_subjects_are_remembered_until_they_are_forgotten,
             faces::removals_are_swept_after_their_time,
+            uploads::the_first_upload_enrols_and_later_ones_must_match,
+            uploads::an_upload_that_is_delivered_again_keeps_its_outcome,
+            uploads::a_second_copy_of_an_upload_changes_nothing,
+            uploads::of_many_concurrent_first_uploads_one_enrols,
+            uploads::a_disabled_or_deleted_user_gets_no_vector,
+            uploads::a_face_of_another_model_is_not_compared,
+            uploads::outcomes_are_kept_as_long_as_a_message_can_come_again,
         }
     };
 }
