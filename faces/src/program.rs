@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use api_kit::callers::CallerArgs;
-use bus::{Bus, KafkaArgs, KafkaBus, TopicArgs};
+use bus::{KafkaArgs, KafkaBus, TopicArgs};
 use clap::Parser;
 use contracts::{FaceArgs, FrameArgs, Topics};
 use platform::config::{HttpArgs, OperatorArgs};
