@@ -1,16 +1,12 @@
 //! Settings of the service.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use anyhow::Context;
 use clap::Args;
 use contracts::{FaceArgs, FrameArgs};
 use settings::{bytes, count};
 use vision::pipeline::PipelineSettings;
 use vision::{InferenceArgs, ModelArgs};
-
-use crate::uploads::UploadFolder;
 
 /// The service's settings.
 #[derive(Debug, Clone, Args)]
@@ -29,18 +25,6 @@ pub struct Config {
     /// Folder of photographs that verify users, shared with the programs that write them; not set, photographs verify nobody
     #[arg(long, env = "SIGHTLINE_FACES_UPLOADS_DIR", value_name = "PATH")]
     pub faces_uploads_dir: Option<PathBuf>,
-}
-
-impl Config {
-    /// Opens the folder of uploads, if one is set.
-    ///
-    /// # Errors
-    /// When it cannot be opened, or the kernel cannot resolve paths in it safely. The message names the setting.
-    pub fn upload_folder(&self, frames: &FrameArgs) -> anyhow::Result<Option<Arc<UploadFolder>>> {
-        let Some(path) = &self.faces_uploads_dir else { return Ok(None) };
-        let folder = UploadFolder::open(path, frames.max_frame_bytes).context("SIGHTLINE_FACES_UPLOADS_DIR")?;
-        Ok(Some(Arc::new(folder)))
-    }
 }
 
 /// Settings that a process has once, whichever services it runs.

@@ -2,12 +2,11 @@
 
 mod compare;
 mod enrol;
-pub(crate) mod error;
+mod error;
 mod image_body;
 mod photo;
 mod reject;
 mod subjects;
-pub(crate) mod vector_ids;
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -62,7 +61,7 @@ pub struct Inner {
     /// Subjects and vectors.
     pub(crate) database: Relational,
     /// Finds faces and makes their embeddings.
-    pub(crate) encoder: Encoder,
+    pub(crate) encoder: Arc<Encoder>,
     /// The galleries that are searched.
     galleries: Galleries,
     /// Detections and alerts.
@@ -112,7 +111,7 @@ impl App {
         Self(Arc::new(Inner {
             accounts: deps.accounts.clone(),
             database: deps.database.clone(),
-            encoder: Encoder::new(shared),
+            encoder: Arc::new(Encoder::new(shared)),
             galleries: deps.galleries.clone(),
             documents: Arc::clone(&deps.documents),
             blobs: Arc::clone(&deps.blobs),

@@ -25,6 +25,7 @@ mod forget;
 mod http;
 pub mod program;
 pub mod uploads;
+mod vector_ids;
 
 use std::sync::Arc;
 
@@ -40,7 +41,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use config::{Config, SharedArgs};
 pub use forget::forget_regularly;
-use uploads::Uploads;
+use uploads::{Uploads, Verifier};
 
 /// Dependencies of the service.
 #[derive(Clone)]
@@ -124,6 +125,12 @@ impl Faces {
     /// # Errors
     /// When the log refuses for good.
     pub async fn verify_uploads(&self, stop: CancellationToken) -> anyhow::Result<()> {
-        Box::pin(uploads::consume(self.0.clone(), stop)).await
+        let app = &self.0;
+        let Some(uploads) = &app.uploads else {
+            stop.cancelled().await;
+            return Ok(());
+        };
+        let verifier = Verifier { database: app.database.clone(), encoder: Arc::clone(&app.encoder) };
+        Box::pin(uploads::consume(uploads, verifier, &app.topics, stop)).await
     }
 }

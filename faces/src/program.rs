@@ -17,7 +17,7 @@ use settings::{Check, SettingErrors};
 use store::{BlobArgs, GalleryArgs, MongoArgs, MongoDocuments, ObjectBlobs};
 use vision::{InferenceArgs, ModelArgs};
 
-use crate::uploads::Uploads;
+use crate::uploads::{UploadFolder, Uploads};
 use crate::{Config, Deps, SharedArgs};
 
 /// Faces as identities: enrols, verifies and searches them
@@ -136,7 +136,7 @@ async fn uploads(
     kafka: &KafkaArgs,
     topics: &Topics,
 ) -> anyhow::Result<Option<Uploads>> {
-    let Some(folder) = config.upload_folder(frames)? else { return Ok(None) };
+    let Some(folder) = UploadFolder::configured(config, frames)? else { return Ok(None) };
     let bus = KafkaBus::connect(kafka.group_member_config()?, topics).await?;
     Ok(Some(Uploads { bus: Arc::new(bus), folder }))
 }

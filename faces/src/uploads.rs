@@ -23,11 +23,12 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context;
 use bus::{Bus, ConsumerOptions};
 use consumer_kit::{Group, Retry, Sender, backoff, repeat};
-use contracts::{TopicRole, groups};
+use contracts::{TopicRole, Topics, groups};
 use metrics::counter;
+use store::Relational;
 use tokio_util::sync::CancellationToken;
 
-use crate::http::App;
+use crate::encoder::Encoder;
 use handler::VerifyUploads;
 
 pub use folder::{FileId, ReadError, UploadFolder, UploadedFile};
@@ -49,21 +50,30 @@ pub struct Uploads {
     pub folder: Arc<UploadFolder>,
 }
 
-/// Handles uploads until `stop`; without a folder there are none.
+/// What an upload is decided with.
+pub(crate) struct Verifier {
+    /// Users, subjects, vectors and outcomes.
+    pub database: Relational,
+    /// Finds faces and makes their embeddings.
+    pub encoder: Arc<Encoder>,
+}
+
+/// Handles uploads until `stop`.
 ///
 /// # Errors
 /// When the log refuses for good.
-pub(crate) async fn consume(app: App, stop: CancellationToken) -> anyhow::Result<()> {
-    let Some(uploads) = app.uploads.clone() else {
-        stop.cancelled().await;
-        return Ok(());
-    };
-    let kept = app.topics.get(TopicRole::FacesUploads).retention.saturating_add(RESERVE);
+pub(crate) async fn consume(
+    uploads: &Uploads,
+    verifier: Verifier,
+    topics: &Topics,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let kept = topics.get(TopicRole::FacesUploads).retention.saturating_add(RESERVE);
     // The sweep ends when the consumer ends or fails.
     let background = stop.child_token();
     let ended = background.clone().drop_guard();
     let consuming = async {
-        let result = verify(app, &uploads, stop).await;
+        let result = verify(uploads, verifier, stop).await;
         drop(ended);
         result
     };
@@ -71,7 +81,7 @@ pub(crate) async fn consume(app: App, stop: CancellationToken) -> anyhow::Result
     result.context("uploads of faces")
 }
 
-async fn verify(app: App, uploads: &Uploads, stop: CancellationToken) -> anyhow::Result<()> {
+async fn verify(uploads: &Uploads, verifier: Verifier, stop: CancellationToken) -> anyhow::Result<()> {
     let Uploads { bus, folder } = uploads;
     let Some(topic_id) = topic_id(&**bus, &stop).await? else { return Ok(()) };
     let sender = Sender::new(bus.producer(), stop.clone());
@@ -81,7 +91,7 @@ async fn verify(app: App, uploads: &Uploads, stop: CancellationToken) -> anyhow:
         options: ConsumerOptions { max_in_flight: MAX_IN_FLIGHT, ..ConsumerOptions::default() },
         retries: counter!("sightline_faces_upload_retries_total"),
     };
-    let handler = VerifyUploads { app, folder: Arc::clone(folder), topic_id, sender };
+    let handler = VerifyUploads { verifier, folder: Arc::clone(folder), topic_id, sender };
     consumer_kit::run(Arc::clone(bus), group, handler, stop).await
 }
 

@@ -17,8 +17,8 @@ use vision::face_quality::FaceQuality;
 
 use super::error::{FaceError, gallery_failure};
 use super::image_body::ImageBody;
-use super::{App, Routes, vector_ids};
-use crate::checks;
+use super::{App, Routes};
+use crate::{checks, vector_ids};
 
 /// The routes of this file.
 pub fn routes() -> Routes {

@@ -1,12 +1,13 @@
 //! Why a request about faces is refused: status, code and text of each refusal.
 
 use api_kit::error::{ApiError, HttpError, RequestError, ServiceError};
-use contracts::{DetectionId, FailureCode, SubjectId};
+use contracts::{DetectionId, SubjectId};
 use gallery::{CalibrationError, GalleryError};
 use http::StatusCode;
 use store::relational::MAX_VECTORS_OF_SUBJECT;
-use vision::face_quality::FaceFault;
+use vision::pipeline::Failure;
 
+use crate::checks::ImageRefusal;
 use crate::encoder::EncodeError;
 use crate::uploads::MOST_OF_USER;
 
@@ -34,25 +35,9 @@ pub enum FaceError {
     /// The subject would have too many faces.
     #[error("a subject has at most {MAX_VECTORS_OF_SUBJECT} enrolled faces; delete the subject, or enrol fewer images")]
     TooManyFaces,
-    /// The image has no face, or several.
-    #[error("the image has {}; send one in which exactly one face is seen", faces(*.0))]
-    FaceCount(usize),
-    /// The face has no embedding.
-    #[error(
-        "the face cannot be compared, because it is too small or its eyes, nose and mouth are not seen; send a larger image from the front"
-    )]
-    NotComparable,
-    /// The face is not good enough to be enrolled.
+    /// The face of an image cannot be compared or enrolled.
     #[error(transparent)]
-    Fault(FaceFault),
-    /// The bytes are no image that can be decoded.
-    #[error("{message}")]
-    Image {
-        /// The cause.
-        code: FailureCode,
-        /// The cause in words.
-        message: String,
-    },
+    Image(#[from] ImageRefusal),
     /// Faces are only verified.
     #[error("on this server faces are only verified, not searched; name the person: POST /v1/faces/verify?subject=ID")]
     SearchOff,
@@ -78,10 +63,6 @@ pub enum FaceError {
     NoResult,
 }
 
-fn faces(count: usize) -> String {
-    if count == 0 { "no face".to_owned() } else { format!("{count} faces") }
-}
-
 impl HttpError for FaceError {
     fn status_and_code(&self) -> (StatusCode, &'static str) {
         match self {
@@ -90,12 +71,7 @@ impl HttpError for FaceError {
             Self::ExternalIdTaken => (StatusCode::CONFLICT, "external_id_taken"),
             Self::MergedWithItself => (StatusCode::UNPROCESSABLE_ENTITY, "invalid"),
             Self::TooManyFaces => (StatusCode::CONFLICT, "conflict"),
-            Self::FaceCount(0) => (StatusCode::UNPROCESSABLE_ENTITY, "no_face"),
-            Self::FaceCount(_) => (StatusCode::UNPROCESSABLE_ENTITY, "several_faces"),
-            Self::NotComparable => (StatusCode::UNPROCESSABLE_ENTITY, "face_not_comparable"),
-            Self::Fault(fault) => (StatusCode::UNPROCESSABLE_ENTITY, fault.code()),
-            Self::Image { code: FailureCode::TooLarge, .. } => (StatusCode::UNPROCESSABLE_ENTITY, "image_too_large"),
-            Self::Image { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_image"),
+            Self::Image(refusal) => (StatusCode::UNPROCESSABLE_ENTITY, refusal.code()),
             Self::SearchOff => (StatusCode::FORBIDDEN, "search_off"),
             Self::UploadsOff => (StatusCode::FORBIDDEN, "uploads_off"),
             Self::NoUser => (StatusCode::FORBIDDEN, "no_user"),
@@ -111,6 +87,12 @@ impl HttpError for FaceError {
     }
 }
 
+impl From<ImageRefusal> for ApiError {
+    fn from(refusal: ImageRefusal) -> Self {
+        FaceError::from(refusal).into()
+    }
+}
+
 impl From<EncodeError> for ApiError {
     fn from(error: EncodeError) -> Self {
         match error {
@@ -119,7 +101,7 @@ impl From<EncodeError> for ApiError {
                 tracing::warn!(error = cause.to_string(), "faces cannot be compared");
                 FaceError::NoModel.into()
             }
-            EncodeError::Image(failure) => FaceError::Image { code: failure.code, message: failure.message }.into(),
+            EncodeError::Image(Failure { code, message }) => ImageRefusal::Image { code, message }.into(),
             EncodeError::NoResult(cause) => {
                 tracing::warn!(error = cause, "faces cannot be compared");
                 FaceError::NoResult.into()

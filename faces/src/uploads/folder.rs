@@ -13,12 +13,15 @@ use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use bytes::Bytes;
-use contracts::UploadOutcome;
+use contracts::{FrameArgs, UploadOutcome};
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, openat, openat2, unlinkat};
 use rustix::io::Errno;
+
+use crate::config::Config;
 
 /// Attempts to resolve a path while somebody renames its folders.
 const ATTEMPTS: usize = 8;
@@ -86,6 +89,16 @@ impl From<io::Error> for ReadError {
 }
 
 impl UploadFolder {
+    /// Opens the folder of the settings, if one is set.
+    ///
+    /// # Errors
+    /// As [`Self::open`]. The message names the setting.
+    pub fn configured(config: &Config, frames: &FrameArgs) -> anyhow::Result<Option<Arc<Self>>> {
+        let Some(path) = &config.faces_uploads_dir else { return Ok(None) };
+        let folder = Self::open(path, frames.max_frame_bytes).context("SIGHTLINE_FACES_UPLOADS_DIR")?;
+        Ok(Some(Arc::new(folder)))
+    }
+
     /// Opens the folder, whose files may have this many bytes.
     ///
     /// # Errors

@@ -4,7 +4,6 @@
 use std::fmt::Display;
 use std::sync::Arc;
 
-use api_kit::error::HttpError;
 use async_trait::async_trait;
 use bus::Delivery;
 use bytes::Bytes;
@@ -18,16 +17,16 @@ use store::relational::{DecidedUpload, NewUpload, UploadDecision, UploadPlace, U
 use uuid::Uuid;
 use vision::pipeline::Failure;
 
+use super::Verifier;
 use super::folder::{FileId, ReadError, UploadFolder, UploadedFile};
-use crate::checks::{DEFAULT_RATE, one_face, quality};
+use crate::checks::{DEFAULT_RATE, ImageRefusal, one_face, quality};
 use crate::encoder::EncodeError;
-use crate::http::error::FaceError;
-use crate::http::{App, vector_ids};
+use crate::vector_ids;
 
 /// Handles the messages of the topic of uploads.
 pub struct VerifyUploads {
     /// Database and models.
-    pub app: App,
+    pub verifier: Verifier,
     /// Where the files are.
     pub folder: Arc<UploadFolder>,
     /// Id of the topic.
@@ -46,7 +45,7 @@ impl Handler for VerifyUploads {
             partition: delivery.position.partition,
             offset: delivery.position.offset,
         };
-        let known = self.app.database.upload_outcome(&place).await.map_err(|error| failed(&error))?;
+        let known = self.verifier.database.upload_outcome(&place).await.map_err(|error| failed(&error))?;
         let (decision, file) = match known {
             Some(decided) => (UploadDecision::Decided(decided.clone()), decided.file),
             None => self.decide(&place, &upload).await?,
@@ -85,7 +84,7 @@ impl VerifyUploads {
             (None, _) => Err(UploadOutcome::UnknownUser),
             (Some(_), Err(outcome)) => Err(outcome),
         };
-        let (database, now) = (&self.app.database, Timestamp::now());
+        let (database, now) = (&self.verifier.database, Timestamp::now());
         let decision = match (user, found) {
             (Some(user), Ok(face)) => database.decide_upload(&new, user, &face, now).await,
             (None, Ok(_)) => database.refuse_upload(&new, None, UploadOutcome::UnknownUser, now).await,
@@ -102,8 +101,8 @@ impl VerifyUploads {
     /// The user, if there is one who is not disabled.
     async fn user(&self, upload: &FaceUpload) -> Result<Option<UserId>, HandleError> {
         let found = match upload.user_id {
-            Some(id) => self.app.database.user(id).await,
-            None => self.app.database.user_named(&upload.username).await,
+            Some(id) => self.verifier.database.user(id).await,
+            None => self.verifier.database.user_named(&upload.username).await,
         };
         Ok(found.map_err(|error| failed(&error))?.filter(|user| !user.disabled).map(|user| user.id))
     }
@@ -121,12 +120,12 @@ impl VerifyUploads {
 
     /// The one face of an image.
     async fn face(&self, encoded: Bytes) -> Result<Result<UploadedFace, UploadOutcome>, HandleError> {
-        let encoder = &self.app.encoder;
+        let encoder = &self.verifier.encoder;
         let model = encoder.model().await.map_err(|error| unusable(&error))?;
         let faces = match encoder.faces(encoded.clone()).await {
             Ok(faces) => faces,
             Err(EncodeError::Image(Failure { code, message })) => {
-                return Ok(Err(outcome_of(&FaceError::Image { code, message })));
+                return Ok(Err(outcome_of(&ImageRefusal::Image { code, message })));
             }
             Err(error) => return Err(unusable(&error)),
         };
@@ -195,9 +194,8 @@ fn unusable(error: &EncodeError) -> HandleError {
 }
 
 /// The outcome with the code that a request with such an image gets.
-fn outcome_of(refused: &FaceError) -> UploadOutcome {
-    let (_, code) = refused.status_and_code();
-    code.parse().unwrap_or(UploadOutcome::InvalidImage)
+fn outcome_of(refused: &ImageRefusal) -> UploadOutcome {
+    refused.code().parse().unwrap_or(UploadOutcome::InvalidImage)
 }
 
 /// What two copies of a message have in common.
@@ -221,20 +219,20 @@ mod tests {
 
     #[test]
     fn every_refusal_of_an_image_is_an_outcome() {
-        let image = |code| FaceError::Image { code, message: String::new() };
+        let image = |code| ImageRefusal::Image { code, message: String::new() };
         let refusals = [
-            FaceError::FaceCount(0),
-            FaceError::FaceCount(2),
-            FaceError::NotComparable,
+            ImageRefusal::FaceCount(0),
+            ImageRefusal::FaceCount(2),
+            ImageRefusal::NotComparable,
             image(FailureCode::Undecodable),
             image(FailureCode::TooLarge),
-            FaceError::Fault(FaceFault::Unmeasurable("it has no box")),
-            FaceError::Fault(FaceFault::TooSmall { size: 1.0, least: 2.0 }),
-            FaceError::Fault(FaceFault::TooDark { brightness: 0.0, least: 0.1 }),
-            FaceError::Fault(FaceFault::TooBright { brightness: 1.0, most: 0.9 }),
-            FaceError::Fault(FaceFault::Blurred { sharpness: 0.1, least: 0.75 }),
+            ImageRefusal::Fault(FaceFault::Unmeasurable("it has no box")),
+            ImageRefusal::Fault(FaceFault::TooSmall { size: 1.0, least: 2.0 }),
+            ImageRefusal::Fault(FaceFault::TooDark { brightness: 0.0, least: 0.1 }),
+            ImageRefusal::Fault(FaceFault::TooBright { brightness: 1.0, most: 0.9 }),
+            ImageRefusal::Fault(FaceFault::Blurred { sharpness: 0.1, least: 0.75 }),
         ];
-        let outcomes = refusals.iter().map(|refused| (refused.status_and_code().1, outcome_of(refused).as_str()));
+        let outcomes = refusals.iter().map(|refused| (refused.code(), outcome_of(refused).as_str()));
         for (code, outcome) in outcomes {
             assert_eq!(code, outcome);
         }

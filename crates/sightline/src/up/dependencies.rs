@@ -99,7 +99,7 @@ impl Dependencies {
             Some(token) => (token.clone(), None),
             None => (data_dir::admin_token(&folder)?.parse::<Secret>()?, Some(data_dir::token_file(&folder))),
         };
-        let uploads = up.faces.upload_folder(&up.frames)?;
+        let uploads = UploadFolder::configured(&up.faces, &up.frames)?;
         let mut erasers = tenant_erasers(&documents, &blobs, &database);
         erasers.extend(uploads.clone().map(|folder| -> Arc<dyn TenantEraser> { Arc::new(PhotoEraser(folder)) }));
         let accounts_service = accounts_service(up, database.clone(), erasers).await?;
