@@ -9,7 +9,8 @@ END
 $$;
 GRANT SELECT ON sightline_schema, revocation_sequence, revocations TO sightline_faces;
 -- A new subject locks its user by an update that changes nothing, so that a user who is being deleted gets no further one.
-GRANT SELECT (id, tenant, username, email, full_name, role, quota, rate_limit, disabled, created_at, last_sign_in_at), UPDATE (last_sign_in_at)
+-- The message of an upload names a user by name or address, in any spelling.
+GRANT SELECT (id, tenant, username, username_folded, email, email_folded, full_name, role, quota, rate_limit, disabled, created_at, last_sign_in_at), UPDATE (last_sign_in_at)
     ON users TO sightline_faces;
 GRANT SELECT, UPDATE (last_used_at) ON api_tokens TO sightline_faces;
 GRANT SELECT (kid, public_key, signs_from, verifies_until) ON signing_keys TO sightline_faces;
@@ -17,6 +18,8 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON face_subjects, face_former_subjects, fac
 GRANT SELECT, INSERT, UPDATE ON face_galleries, face_models, face_subject_counts TO sightline_faces;
 GRANT SELECT, INSERT, DELETE ON face_model_gaps TO sightline_faces;
 GRANT SELECT, UPDATE ON face_deleted_galleries TO sightline_faces;
+GRANT SELECT, INSERT, UPDATE ON user_faces TO sightline_faces;
+GRANT SELECT, INSERT ON face_upload_outcomes TO sightline_faces;
 -- Only where PostgreSQL has pgvector. A trigger with the owner's rights writes these values.
 DO $$
 BEGIN

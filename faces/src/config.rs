@@ -1,5 +1,7 @@
 //! Settings of the service.
 
+use std::path::PathBuf;
+
 use clap::{ArgAction, Args};
 use contracts::{FaceArgs, FrameArgs};
 use settings::{bytes, count, on_off};
@@ -36,6 +38,10 @@ pub struct Config {
     #[arg(long, env = "SIGHTLINE_FACES_KEEP_IMAGES", default_value = "off", action = ArgAction::Set,
         value_parser = on_off(), value_name = "ON_OFF")]
     pub faces_keep_images: bool,
+
+    /// Folder of photographs that verify users, shared with the programs that write them; not set, photographs verify nobody
+    #[arg(long, env = "SIGHTLINE_FACES_UPLOADS_DIR", value_name = "PATH")]
+    pub faces_uploads_dir: Option<PathBuf>,
 }
 
 /// Settings that a process has once, whichever services it runs.

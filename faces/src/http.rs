@@ -1,4 +1,4 @@
-//! The routes under `/v1/faces`, and those that reject a detection.
+//! The routes under `/v1/faces`, those that reject a detection, and that of a user's photograph.
 
 mod compare;
 mod current_model;
@@ -7,9 +7,9 @@ mod error;
 mod image_body;
 mod image_places;
 mod model;
+mod photo;
 pub mod reject;
 mod subjects;
-mod vector_ids;
 mod watchlists;
 
 use std::ops::Deref;
@@ -33,6 +33,7 @@ use tokio::sync::Notify;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::encoder::Encoders;
+use crate::uploads::Uploads;
 use crate::{Config, ConsentRule, Deps, Faces, SharedArgs};
 use error::FaceError;
 use image_places::{ImagePlaces, Place};
@@ -68,7 +69,7 @@ pub struct Inner {
     /// Subjects and vectors.
     pub database: Relational,
     /// Find faces and make their embeddings.
-    pub encoders: Encoders,
+    pub encoders: Arc<Encoders>,
     /// Wakes the task that makes the vectors of another model.
     pub change_begun: Notify,
     /// The galleries that are searched.
@@ -77,8 +78,10 @@ pub struct Inner {
     pub documents: Arc<dyn Documents>,
     /// Kept images.
     pub blobs: Arc<dyn Blobs>,
-    /// The retention of what a deletion does not reach.
-    topics: Topics,
+    /// The retention of what a deletion does not reach, and of uploads.
+    pub topics: Topics,
+    /// The log and the folder of uploads; `None` if there is none.
+    pub uploads: Option<Uploads>,
     /// A place for each request whose images are decoded and compared.
     images: Arc<ImagePlaces>,
     /// The bytes of request bodies in memory.
@@ -124,12 +127,13 @@ impl App {
                 .clone()
                 .with_subject_limit(config.faces_subjects)
                 .requiring_consent(config.faces_consent == ConsentRule::Required),
-            encoders: Encoders::new(shared),
+            encoders: Arc::new(Encoders::new(shared)),
             change_begun: Notify::new(),
             galleries: deps.galleries.clone(),
             documents: Arc::clone(&deps.documents),
             blobs: Arc::clone(&deps.blobs),
             topics: deps.topics.clone(),
+            uploads: deps.uploads.clone(),
             images: ImagePlaces::new(config.faces_requests),
             bytes_in_flight: BytesInFlight::new(config.faces_bytes_in_flight, gauge),
             max_bytes: shared.frames.max_frame_bytes,
@@ -171,7 +175,8 @@ impl App {
 
 /// All routes, and their document.
 pub fn routes() -> Routes {
-    let with_image = enrol::routes().merge(compare::routes()).merge(reject::routes()).merge(model::routes());
+    let with_image =
+        enrol::routes().merge(compare::routes()).merge(reject::routes()).merge(model::routes()).merge(photo::routes());
     let without_image = subjects::routes().merge(watchlists::routes());
     let routes = with_timeout(RESPONSE_TIMEOUT, without_image).merge(with_timeout(IMAGE_RESPONSE_TIMEOUT, with_image));
     let document = Json(openapi::base().merge_from(routes.get_openapi().clone()));

@@ -9,9 +9,11 @@
 //! change of the model ──▶ kept images ──▶ Encoder of the new model ──▶ vectors beside the old ones; then one switch
 //! delete ──▶ Relational ──▶ Documents, Blobs: forgotten; a task repeats it until no result with the id can come
 //! reject ──▶ Documents: no subject ──▶ Blobs: is the image kept? ──▶ Encoder ──▶ Relational: a negative
+//! uploads ──▶ file ──▶ Encoder ──▶ Relational: the user's face, verified, an outcome ──▶ an event
 //! ```
 //!
-//! In: images over HTTP, with the caller's tenant. Out: subjects, verdicts, matches.
+//! In: images over HTTP, with the caller's tenant; with a folder of uploads, messages that name a user and a file ([`uploads`]). Out:
+//! subjects, verdicts, matches; outcomes of uploads.
 //!
 //! Guarantees: an embedding never leaves the process except into the database. A caller sees and compares only its tenant's subjects.
 //! A search sees every change that was committed before it began, on any instance. The faces of
@@ -20,13 +22,17 @@
 //! A request compares with the model that was active at its beginning, and never with vectors of another.
 //! Without a model for embeddings everything but comparing works, and says what is missing.
 
+mod checks;
 mod config;
 mod consent;
+mod current_model;
 mod encoder;
 mod forget;
 mod http;
 pub mod program;
 mod reembed;
+pub mod uploads;
+mod vector_ids;
 
 use std::sync::Arc;
 
@@ -43,6 +49,7 @@ use tokio_util::sync::CancellationToken;
 pub use config::{Config, SharedArgs};
 pub use consent::{ConsentRule, check_consents};
 pub use forget::{forget_regularly, remaining};
+use uploads::{Uploads, Verifier};
 
 /// Dependencies of the service.
 #[derive(Clone)]
@@ -59,28 +66,36 @@ pub struct Deps {
     pub blobs: Arc<dyn Blobs>,
     /// For how long the log has what a deletion does not reach.
     pub topics: Topics,
+    /// The log and the folder of uploads; without them photographs verify nobody.
+    pub uploads: Option<Uploads>,
     /// Starts the spans of the service.
     pub traces: Traces,
 }
 
 /// The service is ready when the accounts and the subjects can be read. Without Redis it counts requests for itself. Without documents or
-/// images it compares faces, and refuses to delete and to reject. A note says who searches large galleries.
+/// images it compares faces, and refuses to delete and to reject. With a folder of uploads it needs the log. A note says who searches large
+/// galleries.
 pub fn health(deps: &Deps) -> Health {
     let database = deps.database.clone();
     let search = move || {
         let database = database.clone();
         async move { database.face_search().await.map_or_else(|error| error.to_string(), |search| search.to_string()) }
     };
-    Health::default()
+    let health = Health::default()
         .with_shared("accounts", &deps.accounts, |accounts| async move { accounts.check().await })
         .with_optional_shared("redis", deps.accounts.shared_limits(), |limits| async move { limits.check().await })
-        .with_note("large galleries", search)
+        .with_note("large galleries", search);
+    match &deps.uploads {
+        Some(uploads) => health.with_shared("bus", &uploads.bus, |bus| async move { bus.check().await }),
+        None => health,
+    }
 }
 
-/// Serves `listener` until `stop`. A process with several services has [`Faces::routes`] on the port of another one instead.
+/// Serves `listener` and handles uploads until `stop`. A process with several services has [`Faces::routes`] on the port of another one
+/// instead.
 ///
 /// # Errors
-/// When the listener fails, or somebody is enrolled without consent where it is required.
+/// When the listener fails, the log refuses for good, or somebody is enrolled without consent where it is required.
 pub async fn run(
     config: Config,
     shared: SharedArgs,
@@ -94,16 +109,20 @@ pub async fn run(
     let faces = Faces::new(&config, &shared, &deps);
     let router = http::router(&faces, &health);
     let serving = serve(listener, router, Limits::default(), stop.clone());
+    let working = async {
+        tokio::try_join!(serving, faces.verify_uploads(stop.clone()))?;
+        Ok(())
+    };
     tokio::select! {
-        served = serving => served,
+        worked = working => worked,
         () = deps.galleries.sweep_regularly() => Ok(()),
         () = forget_regularly(&deps) => Ok(()),
         () = faces.reembed_regularly() => Ok(()),
     }
 }
 
-/// The routes of the service. A process that has them beside others' runs [`forget_regularly`] and [`Faces::reembed_regularly`] too.
-/// Clones share the state behind them.
+/// The routes of the service. A process that has them beside others' runs [`forget_regularly`], [`Faces::reembed_regularly`] and
+/// [`Faces::verify_uploads`] too. Clones share the state behind them.
 #[derive(Clone)]
 pub struct Faces(http::App);
 
@@ -118,8 +137,22 @@ impl Faces {
         reembed::reembed_regularly(&self.0).await;
     }
 
-    /// The routes under `/v1/faces`, and those that reject a detection, with their part of the OpenAPI document.
+    /// The routes under `/v1/faces`, those that reject a detection, and that of a photograph, with their part of the OpenAPI document.
     pub fn routes<S: Clone + Send + Sync + 'static>(&self) -> Routes<S> {
         http::routes().with_state(self.0.clone())
+    }
+
+    /// Handles uploads until `stop`, if there is a folder for them.
+    ///
+    /// # Errors
+    /// When the log refuses for good.
+    pub async fn verify_uploads(&self, stop: CancellationToken) -> anyhow::Result<()> {
+        let app = &self.0;
+        let Some(uploads) = &app.uploads else {
+            stop.cancelled().await;
+            return Ok(());
+        };
+        let verifier = Verifier { database: app.database.clone(), encoders: Arc::clone(&app.encoders) };
+        Box::pin(uploads::consume(uploads, verifier, &app.topics, stop)).await
     }
 }

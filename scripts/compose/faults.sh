@@ -55,7 +55,8 @@ ok "three workers share the frames and their state"
 
 docker compose exec -T broker kafka-topics --bootstrap-server broker:9092 --list >"$work/topics" 2>"$work/topics.error" \
   || fail "the list of topics: $(cat "$work/topics.error")"
-for topic in sightline.frames sightline.results sightline.alerts sightline.replies sightline.frames.dlq sightline.results.dlq; do
+for topic in sightline.frames sightline.results sightline.alerts sightline.replies sightline.frames.dlq sightline.results.dlq \
+  sightline.faces.uploads sightline.faces.verified sightline.faces.uploads.dlq; do
   grep --quiet --line-regexp "$topic" "$work/topics" || fail "no topic $topic: $(cat "$work/topics")"
 done
 ok "the topics are there"

@@ -23,7 +23,7 @@ combinations=(
   "$docker/compose.yaml $docker/compose.dev.yaml $root/.devcontainer/compose.yaml"
 )
 # Each of these is added to each of the first six.
-for extra in monitoring gpu cameras faces-live "monitoring gpu cameras faces-live"; do
+for extra in monitoring gpu cameras faces-live faces-uploads "monitoring gpu cameras faces-live faces-uploads"; do
   for number in 0 1 2 3 4 5; do
     added=${combinations[number]}
     for file in $extra; do

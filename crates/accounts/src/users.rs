@@ -1,6 +1,7 @@
 //! Users: registration, lists, and changes by an admin.
 
 use contracts::{TenantId, UserId};
+use jiff::Timestamp;
 use store::PageCursor;
 use store::relational::{
     AccessChange, Identity, LinkedIdentity, NewUser, PasswordHash, Role, UserLimit, UserRecord, UserWriteOutcome,
@@ -134,6 +135,11 @@ impl AccountsService {
     /// A user by its id.
     pub async fn user(&self, id: UserId) -> Result<UserRecord, AccountError> {
         self.store.user(id).await?.ok_or(AccountError::NotFound("user"))
+    }
+
+    /// When a photograph verified a user; `None` if none did, or its face was deleted since.
+    pub async fn verified_at(&self, user: &UserRecord) -> Result<Option<Timestamp>, AccountError> {
+        Ok(self.store.verified_at(user.id, &user.tenant).await?)
     }
 
     /// A user by its user name or e-mail address.

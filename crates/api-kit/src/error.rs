@@ -7,6 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
+use bus::BusError;
 use contracts::IdError;
 use contracts::api::Problem;
 use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
@@ -227,6 +228,19 @@ impl From<StoreError> for ApiError {
     }
 }
 
+/// Why a message was not sent.
+impl From<BusError> for ServiceError {
+    fn from(error: BusError) -> Self {
+        match error {
+            BusError::QueueFull => Self::Busy,
+            BusError::DiskFull(cause) => Self::DiskFull(cause),
+            BusError::Unavailable(_) | BusError::Closed => Self::Unavailable(error.to_string()),
+            // The size was checked before. The limit of the topic is lower than that in the topics file, which the operator must correct.
+            BusError::TooLarge { .. } | BusError::Fatal(_) => Self::Internal(error.into()),
+        }
+    }
+}
+
 impl From<Invalid> for ApiError {
     fn from(Invalid(reason): Invalid) -> Self {
         RequestError::Invalid(reason).into()
@@ -242,4 +256,25 @@ impl From<IdError> for ApiError {
 /// Whole seconds, rounded up, so that a client that waits for them does not retry too early.
 pub fn whole_seconds(duration: Duration) -> u64 {
     duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn transient_bus_errors_are_503_with_retry_after() {
+        for error in [
+            BusError::QueueFull,
+            BusError::DiskFull("data".to_owned()),
+            BusError::Unavailable("broker down".to_owned()),
+            BusError::Closed,
+        ] {
+            let response = ApiError::from(ServiceError::from(error.clone())).into_response();
+            assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE, "{error}");
+            assert!(response.headers().contains_key(RETRY_AFTER), "{error}");
+        }
+        let fatal = ServiceError::from(BusError::Fatal("no such topic".to_owned()));
+        assert_eq!(ApiError::from(fatal).into_response().status(), StatusCode::INTERNAL_SERVER_ERROR);
+    }
 }

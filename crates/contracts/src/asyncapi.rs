@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::event::Event;
+use crate::face_upload::{FaceUpload, FaceVerifiedEvent};
 use crate::topics::{Topic, Topics};
 
 /// Attributes of an event: header, description, whether required.
@@ -37,6 +39,11 @@ const RESULT: Attributes = &[
 
 const ALERT: Attributes = &[("ce_subject", "id of the frame", true)];
 
+const FACE_VERIFIED: Attributes = &[
+    ("ce_subject", "id of the user; missing if there is none", false),
+    ("ce_tenant", "tenant of the user; missing if there is none", false),
+];
+
 const DEAD_LETTER: Attributes = &[
     ("ce_cause", "stable code of the cause", true),
     ("ce_causemessage", "description of the cause", true),
@@ -56,7 +63,7 @@ pub fn document(topics: &Topics) -> Value {
             "title": "Sightline's topics",
             "version": env!("CARGO_PKG_VERSION"),
             "description": "CloudEvents 1.0 in Kafka's binary mode: attributes are headers, the value is the payload. \
-                On the results topic a bare vehicle JSON without headers is accepted too.",
+                On the results topic a bare vehicle JSON without headers is accepted too, and uploads are always bare JSON.",
         },
         "channels": channels,
         "operations": operations,
@@ -101,13 +108,16 @@ fn messages() -> Value {
         "frame": message("sightline.frame.v1", FRAME, &image),
         "result": message("sightline.result.v1", RESULT, &json_payload("result.v1.json")),
         "alert": message("sightline.alert.v1", ALERT, &json_payload("alert.v1.json")),
+        // Bare JSON, without headers.
+        "face-upload": {"name": FaceUpload::TYPE, "payload": json_payload("face-upload.v1.json")},
+        "face-verified": message(FaceVerifiedEvent::TYPE, FACE_VERIFIED, &json_payload("face-verified.v1.json")),
         "dead-letter": message(crate::dead_letter::TYPE, DEAD_LETTER, &original),
     })
 }
 
 fn message(event: &str, own: Attributes, payload: &Value) -> Value {
-    // A dead letter has no tenant, because its original may be unreadable.
-    let tenantless = event == crate::dead_letter::TYPE;
+    // A dead letter has no tenant, because its original may be unreadable; the user of an upload may be unknown.
+    let tenantless = [crate::dead_letter::TYPE, FaceVerifiedEvent::TYPE].contains(&event);
     let common = COMMON.iter().filter(|(name, ..)| !(tenantless && ["ce_tenant", "ce_traceparent"].contains(name)));
     let attributes: Vec<_> = common.chain(own).collect();
     let properties: Map<String, Value> = attributes

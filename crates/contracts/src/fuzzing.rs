@@ -8,8 +8,8 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use crate::{
-    AlertEvent, AlertId, DeadLetter, DetectionId, DetectorName, Event, FrameEvent, FrameId, Headers, Message, Outcome,
-    ResultEvent, RuleId, StreamName, TenantId, TopicRole, Topics, vehicle,
+    AlertEvent, AlertId, DeadLetter, DetectionId, DetectorName, Event, FaceUpload, FaceVerifiedEvent, FrameEvent,
+    FrameId, Headers, Message, Outcome, ResultEvent, RuleId, StreamName, TenantId, TopicRole, Topics, vehicle,
 };
 use reason::assert_clean;
 
@@ -22,6 +22,8 @@ pub fn events(data: &[u8]) {
     let message = message(data);
     assert_round_trip::<FrameEvent>(&message);
     assert_round_trip::<AlertEvent>(&message);
+    assert_round_trip::<FaceVerifiedEvent>(&message);
+    assert_round_trip::<FaceUpload>(&message);
     if let Some(result) = assert_round_trip::<ResultEvent>(&message) {
         assert_valid(&result);
     }

@@ -4,6 +4,8 @@ use crate::ids::DetectorName;
 
 /// The indexer's group on the results topic.
 pub const INDEXER: &str = "sightline.indexer";
+/// The group of the services `faces` on the topic of uploads.
+pub const FACES: &str = "sightline.faces";
 
 /// The group of the workers with this set of detectors on the frames topic. The order of the set does not matter.
 pub fn detector_worker(detectors: &[DetectorName]) -> String {

@@ -3,6 +3,7 @@
 //! ```text
 //! frames  ── FrameEvent ──▶ detector-worker ── ResultEvent ──▶ indexer ── AlertEvent ──▶ alert-stream
 //!    └ dead letters ──▶ frames.dlq                 └ dead letters ──▶ results.dlq
+//! faces_uploads ── FaceUpload ──▶ faces ── FaceVerifiedEvent ──▶ faces_verified
 //! ```
 //!
 //! Events are CloudEvents 1.0 in Kafka's binary mode: attributes are headers (`ce_*`), the value is the payload. The crate does no
@@ -18,6 +19,7 @@ pub mod blob_key;
 pub mod dead_letter;
 pub mod detection;
 pub mod event;
+pub mod face_upload;
 pub mod frame;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
@@ -38,6 +40,7 @@ pub use blob_key::{BlobKey, BlobKind};
 pub use dead_letter::{Cause, DeadLetter, Origin};
 pub use detection::{BoundingBox, Detection, Point, is_label};
 pub use event::{DecodeError, Event, Headers, Message};
+pub use face_upload::{FaceUpload, FaceVerifiedEvent, UploadOutcome};
 pub use frame::{FrameContent, FrameEvent};
 pub use ids::{
     AlertId, AlertSubject, ApiTokenId, DetectionId, DetectorName, FrameId, IdError, RuleId, SessionId, StreamName,

@@ -6,6 +6,7 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::Schema;
 
 use crate::alert::AlertData;
+use crate::face_upload::{FaceUpload, FaceVerifiedData};
 use crate::result::ResultData;
 
 /// File name and schema of each JSON payload.
@@ -16,6 +17,11 @@ pub fn all() -> Vec<(&'static str, Value)> {
             of::<ResultData>("The result of a detector on a frame", <crate::ResultEvent as crate::Event>::TYPE),
         ),
         ("alert.v1.json", of::<AlertData>("An alert", <crate::AlertEvent as crate::Event>::TYPE)),
+        ("face-upload.v1.json", of::<FaceUpload>("A photograph of a user", <FaceUpload as crate::Event>::TYPE)),
+        (
+            "face-verified.v1.json",
+            of::<FaceVerifiedData>("The outcome of an upload", <crate::FaceVerifiedEvent as crate::Event>::TYPE),
+        ),
     ]
 }
 

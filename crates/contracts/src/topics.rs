@@ -31,12 +31,27 @@ pub enum TopicRole {
     FramesDlq,
     /// Results that can never be processed.
     ResultsDlq,
+    /// Photographs that verify users.
+    FacesUploads,
+    /// What these photographs came to.
+    FacesVerified,
+    /// Uploads that cannot be read.
+    FacesUploadsDlq,
 }
 
 impl TopicRole {
     /// All roles.
-    pub const ALL: [Self; 6] =
-        [Self::Frames, Self::Results, Self::Alerts, Self::Replies, Self::FramesDlq, Self::ResultsDlq];
+    pub const ALL: [Self; 9] = [
+        Self::Frames,
+        Self::Results,
+        Self::Alerts,
+        Self::Replies,
+        Self::FramesDlq,
+        Self::ResultsDlq,
+        Self::FacesUploads,
+        Self::FacesVerified,
+        Self::FacesUploadsDlq,
+    ];
 
     /// The role as written in the file.
     pub const fn as_str(self) -> &'static str {
@@ -47,6 +62,9 @@ impl TopicRole {
             Self::Replies => "replies",
             Self::FramesDlq => "frames_dlq",
             Self::ResultsDlq => "results_dlq",
+            Self::FacesUploads => "faces_uploads",
+            Self::FacesVerified => "faces_verified",
+            Self::FacesUploadsDlq => "faces_uploads_dlq",
         }
     }
 
@@ -55,6 +73,7 @@ impl TopicRole {
         match self {
             Self::Frames => Some(Self::FramesDlq),
             Self::Results => Some(Self::ResultsDlq),
+            Self::FacesUploads => Some(Self::FacesUploadsDlq),
             _ => None,
         }
     }
@@ -273,14 +292,10 @@ fn default_for(role: TopicRole, configured: &[Topic]) -> Result<Topic, TopicsErr
         topic.partitions = other.partitions;
     }
     // Every message of the source topic must fit: a dead letter is the original with additional headers, a reply is a result.
-    let needed = match role {
-        TopicRole::FramesDlq => {
-            find(TopicRole::Frames).map(|frames| frames.max_message_bytes.saturating_add(DEAD_LETTER_HEADERS))
-        }
-        TopicRole::ResultsDlq => {
-            find(TopicRole::Results).map(|results| results.max_message_bytes.saturating_add(DEAD_LETTER_HEADERS))
-        }
-        TopicRole::Replies => find(TopicRole::Results).map(|results| results.max_message_bytes),
+    let origin = TopicRole::ALL.into_iter().find(|origin| origin.dead_letters() == Some(role));
+    let needed = match (role, origin) {
+        (_, Some(origin)) => find(origin).map(|origin| origin.max_message_bytes.saturating_add(DEAD_LETTER_HEADERS)),
+        (TopicRole::Replies, _) => find(TopicRole::Results).map(|results| results.max_message_bytes),
         _ => None,
     };
     topic.max_message_bytes = topic.max_message_bytes.max(needed.unwrap_or(0));
@@ -431,9 +446,10 @@ mod tests {
 
     #[test]
     fn a_default_topic_fits_the_largest_message_of_its_source() {
-        let missing = [TopicRole::FramesDlq, TopicRole::ResultsDlq, TopicRole::Replies];
-        let topics = Topics::parse(&without(&missing).replace("1310720", "8000000")).unwrap();
-        for role in [TopicRole::FramesDlq, TopicRole::ResultsDlq] {
+        let missing = [TopicRole::FramesDlq, TopicRole::ResultsDlq, TopicRole::FacesUploadsDlq, TopicRole::Replies];
+        let larger = without(&missing).replace("1310720", "8000000").replace("65536", "8000000");
+        let topics = Topics::parse(&larger).unwrap();
+        for role in [TopicRole::FramesDlq, TopicRole::ResultsDlq, TopicRole::FacesUploadsDlq] {
             assert!(topics.get(role).max_message_bytes > 8_000_000, "{role}");
         }
         assert_eq!(topics.get(TopicRole::Replies).max_message_bytes, 8_000_000);

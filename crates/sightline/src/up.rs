@@ -20,6 +20,7 @@ use bus::{KafkaArgs, TopicArgs};
 use clap::Args;
 use contracts::{FaceArgs, FrameArgs, Topics};
 use faces::Faces;
+use faces::uploads::Uploads;
 use platform::Health;
 use platform::config::{HttpArgs, OperatorArgs};
 use platform::http::{Listener, OperatorPorts};
@@ -226,6 +227,7 @@ impl Up {
         parts.spawn(indexer::run(indexer, built_ins, dependencies.indexer(), stop.clone()));
         parts.spawn(alert_stream::run(alerts, dependencies.alerts(), listeners.inner, stop.clone()));
         parts.spawn(maintain(dependencies.accounts_service.clone(), stop.clone()));
+        parts.spawn(verify_uploads(faces.clone(), stop.clone()));
         parts.spawn(faces_in_background(faces, faces_deps, stop.clone()));
         Ok(())
     }
@@ -242,6 +244,11 @@ impl Up {
 async fn maintain(accounts: Arc<AccountsService>, stop: CancellationToken) -> anyhow::Result<()> {
     accounts.run(stop).await;
     Ok(())
+}
+
+/// Handles photographs that verify users until `stop`.
+async fn verify_uploads(faces: Faces, stop: CancellationToken) -> anyhow::Result<()> {
+    faces.verify_uploads(stop).await
 }
 
 /// Forgets deleted subjects and changes the model of faces until `stop`. Both end at any point: what is left is done after the next start.
@@ -306,6 +313,7 @@ impl Dependencies {
             documents: Arc::clone(&self.documents),
             blobs: Arc::clone(&self.blobs),
             topics,
+            uploads: self.uploads.clone().map(|folder| Uploads { bus: Arc::clone(&self.bus), folder }),
             traces: self.traces.faces.clone(),
         }
     }

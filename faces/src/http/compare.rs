@@ -21,9 +21,8 @@ use uuid::Uuid;
 use super::error::{FaceError, gallery_failure, rate_failure};
 use super::image_body::{ImageBody, ImagePair};
 use super::{App, Routes};
+use crate::checks::DEFAULT_RATE;
 
-/// How often two strangers may be taken for one person, if the caller does not say.
-const DEFAULT_RATE: f64 = 1e-4;
 /// Default number of matches.
 const DEFAULT_MATCHES: usize = 5;
 /// Maximum number of matches.

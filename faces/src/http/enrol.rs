@@ -18,11 +18,12 @@ use jiff::Timestamp;
 use store::relational::VectorWriteOutcome;
 use vision::face_quality::FaceQuality;
 
-use super::current_model::CurrentModel;
 use super::error::{FaceError, gallery_failure};
 use super::image_body::{EnrolmentBody, EnrolmentImages, as_image};
 use super::image_places::Place;
-use super::{App, Routes, vector_ids};
+use super::{App, Routes};
+use crate::current_model::CurrentModel;
+use crate::{checks, vector_ids};
 
 /// How often a face is embedded again because the model was changed meanwhile.
 const MAX_TRIES: u32 = 3;
@@ -135,7 +136,7 @@ impl EnrolledImage<'_> {
         let key = current.key(self.tenant);
         let (id, known) = self.id(app, &key).await?;
         let (face, embedding) = current.face_to_enrol(self.place, self.encoded.clone()).await?;
-        let quality = face.quality.map_err(FaceError::Fault)?;
+        let quality = checks::quality(&face)?;
         let view = EnrolledFace {
             id,
             model: key.model.clone(),

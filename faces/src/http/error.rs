@@ -1,14 +1,16 @@
 //! Why a request about faces is refused: status, code and text of each refusal.
 
 use api_kit::error::{ApiError, HttpError, RequestError, ServiceError};
-use contracts::{DetectionId, FailureCode, SubjectId, WatchlistName};
+use contracts::{DetectionId, SubjectId, WatchlistName};
 use gallery::{CalibrationError, GalleryError};
 use http::StatusCode;
 use store::relational::MAX_VECTORS_OF_SUBJECT;
-use vision::face_quality::FaceFault;
+use vision::pipeline::Failure;
 
 use super::watchlists::{MAX_WATCHLIST_SUBJECTS, MAX_WATCHLISTS};
+use crate::checks::ImageRefusal;
 use crate::encoder::EncodeError;
+use crate::uploads::MOST_OF_USER;
 
 /// Why a request about faces is refused.
 #[derive(Debug, thiserror::Error)]
@@ -49,25 +51,9 @@ pub enum FaceError {
     /// The watchlist would have too many subjects.
     #[error("a watchlist has at most {MAX_WATCHLIST_SUBJECTS} subjects; use several")]
     WatchlistFull,
-    /// The image has no face, or several.
-    #[error("the image has {}; send one in which exactly one face is seen", faces(*.0))]
-    FaceCount(usize),
-    /// The face has no embedding.
-    #[error(
-        "the face cannot be compared, because it is too small or its eyes, nose and mouth are not seen; send a larger image from the front"
-    )]
-    NotComparable,
-    /// The face is not good enough to be enrolled.
+    /// The face of an image cannot be compared or enrolled.
     #[error(transparent)]
-    Fault(FaceFault),
-    /// The bytes are no image that can be decoded.
-    #[error("{message}")]
-    Image {
-        /// The cause.
-        code: FailureCode,
-        /// The cause in words.
-        message: String,
-    },
+    Image(#[from] ImageRefusal),
     /// Faces are only verified.
     #[error("on this server faces are only verified, not searched; name the person: POST /v1/faces/verify?subject=ID")]
     SearchOff,
@@ -94,16 +80,21 @@ pub enum FaceError {
     /// The model is changed again and again.
     #[error("the model that compares faces was changed meanwhile; try again")]
     ModelChanged,
+    /// There is no folder of uploads.
+    #[error("this server verifies nobody by a photograph; the operator can set SIGHTLINE_FACES_UPLOADS_DIR")]
+    UploadsOff,
+    /// The credential is the operator's own, which belongs to no user.
+    #[error("this credential belongs to no user; sign in as the one on the photograph")]
+    NoUser,
+    /// Too many photographs of the user wait.
+    #[error("{MOST_OF_USER} photographs of yours wait for their verification; try again after one of them is verified")]
+    TooManyPhotos,
     /// Too many images at the same time.
     #[error("too many images are compared at the same time; try again soon")]
     Busy,
     /// The models have no result now.
     #[error("the models returned no result; try again soon")]
     NoResult,
-}
-
-fn faces(count: usize) -> String {
-    if count == 0 { "no face".to_owned() } else { format!("{count} faces") }
 }
 
 impl HttpError for FaceError {
@@ -119,14 +110,12 @@ impl HttpError for FaceError {
             Self::MergedWithItself | Self::NotAFaceModel(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid"),
             Self::ModelChanged => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
             Self::TooManyFaces | Self::TooManyWatchlists | Self::WatchlistFull => (StatusCode::CONFLICT, "conflict"),
-            Self::FaceCount(0) => (StatusCode::UNPROCESSABLE_ENTITY, "no_face"),
-            Self::FaceCount(_) => (StatusCode::UNPROCESSABLE_ENTITY, "several_faces"),
-            Self::NotComparable => (StatusCode::UNPROCESSABLE_ENTITY, "face_not_comparable"),
-            Self::Fault(fault) => (StatusCode::UNPROCESSABLE_ENTITY, fault.code()),
-            Self::Image { code: FailureCode::TooLarge, .. } => (StatusCode::UNPROCESSABLE_ENTITY, "image_too_large"),
-            Self::Image { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_image"),
+            Self::Image(refusal) => (StatusCode::UNPROCESSABLE_ENTITY, refusal.code()),
             Self::ConsentMissing(_) => (StatusCode::FORBIDDEN, "consent_missing"),
             Self::SearchOff => (StatusCode::FORBIDDEN, "search_off"),
+            Self::UploadsOff => (StatusCode::FORBIDDEN, "uploads_off"),
+            Self::NoUser => (StatusCode::FORBIDDEN, "no_user"),
+            Self::TooManyPhotos => (StatusCode::CONFLICT, "conflict"),
             Self::NoModel => (StatusCode::SERVICE_UNAVAILABLE, "no_face_model"),
             Self::TooManySubjects(_) => (StatusCode::CONFLICT, "too_many_subjects"),
             Self::ShareInUse(_) => (StatusCode::TOO_MANY_REQUESTS, "share_in_use"),
@@ -140,6 +129,12 @@ impl HttpError for FaceError {
     }
 }
 
+impl From<ImageRefusal> for ApiError {
+    fn from(refusal: ImageRefusal) -> Self {
+        FaceError::from(refusal).into()
+    }
+}
+
 impl From<EncodeError> for ApiError {
     fn from(error: EncodeError) -> Self {
         match error {
@@ -148,7 +143,7 @@ impl From<EncodeError> for ApiError {
                 tracing::warn!(error = cause.to_string(), "faces cannot be compared");
                 FaceError::NoModel.into()
             }
-            EncodeError::Image(failure) => FaceError::Image { code: failure.code, message: failure.message }.into(),
+            EncodeError::Image(Failure { code, message }) => ImageRefusal::Image { code, message }.into(),
             EncodeError::NoResult(cause) => {
                 tracing::warn!(error = cause, "faces cannot be compared");
                 FaceError::NoResult.into()

@@ -17,8 +17,9 @@ use store::relational::VectorWriteOutcome;
 use store::{Blobs, Documents, StoreError, StoredDetection, TenantScope};
 
 use super::error::{FaceError, gallery_failure};
-use super::{App, Routes, vector_ids};
+use super::{App, Routes};
 use crate::encoder::{EncodeError, Face};
+use crate::vector_ids;
 
 /// Overlap of the boxes of a face that is found again, at least. The same model finds the same box; another model one that is a
 /// little larger or smaller.

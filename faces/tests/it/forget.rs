@@ -119,6 +119,7 @@ async fn a_result_that_comes_after_the_deletion_is_forgotten_too() {
         documents: service.documents.clone(),
         blobs: service.blobs.clone(),
         topics: contracts::Topics::parse(contracts::topics::DEFAULT).unwrap(),
+        uploads: None,
         traces: platform::traces::Traces::off(),
     };
     let task = tokio::spawn(async move { faces::forget_regularly(&deps).await });

@@ -1,6 +1,6 @@
 //! The service on SQLite, over HTTP.
 
-#![expect(clippy::unwrap_used, reason = "a failed expectation is how a test fails")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a failed expectation is how a test fails")]
 
 mod bad_input;
 mod compare;
@@ -11,4 +11,7 @@ mod reject;
 mod stored;
 mod subjects;
 mod test_service;
+mod test_uploads;
+mod upload_folder;
+mod uploads;
 mod watchlists;

@@ -7,6 +7,7 @@ use accounts::{AccessError, Accounts, Caller, Scope};
 use async_trait::async_trait;
 use clap::Parser;
 use contracts::{FrameId, Topics};
+use faces::uploads::Uploads;
 use faces::{Config, Deps, SharedArgs};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
@@ -32,17 +33,19 @@ struct Settings {
     galleries: store::GalleryArgs,
 }
 
-/// Tokens of the form `tenant` or `tenant:scope`; without a scope, both for faces.
+/// Tokens of the form `tenant` or `tenant:scope`; without a scope, both for faces. That of a user ends with `@` and the user's id.
 pub struct Tenants;
 
 #[async_trait]
 impl Accounts for Tenants {
     async fn authenticate(&self, token: &str) -> Result<Caller, AccessError> {
+        let (token, user) = token.split_once('@').map_or((token, None), |(token, user)| (token, Some(user)));
         let (tenant, scope) = token.split_once(':').map_or((token, None), |(tenant, scope)| (tenant, Some(scope)));
         let tenant = tenant.parse().map_err(|_| AccessError::InvalidCredential)?;
         let both = vec![Scope::FacesRead, Scope::FacesWrite];
         let scopes = scope.map_or(both, |scope| Scope::parse_list(scope).unwrap());
-        Ok(Caller::new(tenant, scopes))
+        let user = user.map(|user| user.parse().unwrap());
+        Ok(Caller { user, ..Caller::new(tenant, scopes) })
     }
 
     async fn charge(&self, _: &Caller, _: FrameId) -> Result<(), AccessError> {
@@ -81,6 +84,11 @@ impl TestService {
 
     /// With further flags.
     pub async fn start_with(models: Option<&Path>, flags: &[&str]) -> Self {
+        Self::start_on(models, flags, None).await
+    }
+
+    /// With a folder of uploads too.
+    pub async fn start_on(models: Option<&Path>, flags: &[&str], uploads: Option<Uploads>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let database = Relational::sqlite(folder.path().join("accounts.sqlite")).await.unwrap();
         database.migrate().await.unwrap();
@@ -102,6 +110,7 @@ impl TestService {
             documents: documents.clone(),
             blobs: blobs.clone(),
             topics: Topics::parse(contracts::topics::DEFAULT).unwrap(),
+            uploads,
             traces: platform::traces::Traces::off(),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -130,6 +139,12 @@ impl TestService {
 
     /// With further flags.
     pub async fn with_models_and(test: &str, flags: &[&str]) -> Option<(Self, PathBuf)> {
+        let (models, photographs) = Self::models(test)?;
+        Some((Self::start_with(Some(&models), flags).await, photographs))
+    }
+
+    /// The models of `SIGHTLINE_MODELS_DIR`, and the folder of photographs of known people; prints what is missing.
+    pub fn models(test: &str) -> Option<(PathBuf, PathBuf)> {
         let folder = |variable: &str| {
             let value = std::env::var_os(variable);
             if value.is_none() {
@@ -144,7 +159,7 @@ impl TestService {
             println!("skipped: {test}: SIGHTLINE_MODELS_DIR has no model for faces and their embeddings");
             return None;
         }
-        Some((Self::start_with(Some(&models), flags).await, samples.join("faces")))
+        Some((models, samples.join("faces")))
     }
 
     /// The number of all stored images.

@@ -406,3 +406,10 @@ pub struct WatchlistSummary {
     /// Number of its subjects.
     pub count: u64,
 }
+
+/// A photograph that will be verified.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PhotoAccepted {
+    /// Its path in the folder of uploads, which the event with the outcome has too.
+    pub path: String,
+}

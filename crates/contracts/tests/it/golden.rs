@@ -2,10 +2,12 @@
 
 use bytes::Bytes;
 use contracts::alert::AlertData;
+use contracts::face_upload::FaceVerifiedData;
 use contracts::result::ResultData;
 use contracts::{
-    AlertEvent, AlertId, Attributes, BoundingBox, Cause, DeadLetter, Detection, Event, FailureCode, FrameContent,
-    FrameEvent, FrameId, Message, Origin, Outcome, Point, ResultEvent, RuleId, TenantId, Vehicle,
+    AlertEvent, AlertId, Attributes, BoundingBox, Cause, DeadLetter, Detection, Event, FaceUpload, FaceVerifiedEvent,
+    FailureCode, FrameContent, FrameEvent, FrameId, Message, Origin, Outcome, Point, ResultEvent, RuleId, TenantId,
+    UploadOutcome, Vehicle,
 };
 
 use crate::assert_file;
@@ -139,6 +141,28 @@ fn an_alert_matches_its_golden_file() {
 }
 
 #[test]
+fn an_upload_and_its_outcome_match_their_golden_files() {
+    let upload = FaceUpload { username: "ann".to_owned(), path: "gate/1.jpg".to_owned(), user_id: None };
+    assert_golden("face_upload", &upload);
+    let user = "01890a5d-ac97-7000-8000-000000000002".parse().unwrap();
+    assert_golden("face_upload_by_id", &FaceUpload { user_id: Some(user), ..upload.clone() });
+    let data = FaceVerifiedData {
+        username: upload.username,
+        path: upload.path,
+        user_id: Some(user),
+        verified: true,
+        outcome: UploadOutcome::Enrolled,
+        decided_at: "2026-01-02T03:04:05.9Z".parse().unwrap(),
+    };
+    let id = FaceVerifiedEvent::id_at("of a topic", 3, 4711);
+    let tenant = Some(TenantId::from_uuid("01890a5d-ac97-7000-8000-000000000003".parse().unwrap()));
+    assert_golden("face_verified", &FaceVerifiedEvent { id, tenant, data: data.clone() });
+    let outcome = UploadOutcome::UnknownUser;
+    let data = FaceVerifiedData { user_id: None, verified: false, outcome, ..data };
+    assert_golden("face_not_verified", &FaceVerifiedEvent { id, tenant: None, data });
+}
+
+#[test]
 fn a_dead_letter_contains_the_whole_original() {
     let letter = DeadLetter {
         cause: Cause { code: "undecodable".to_owned(), message: "the JPEG ends in the middle".to_owned() },
@@ -187,7 +211,14 @@ fn a_result_with_an_invalid_image_key_keeps_its_detections() {
 #[test]
 fn every_topic_names_an_event_that_exists() {
     let topics = contracts::Topics::parse(contracts::topics::DEFAULT).unwrap();
-    let known = [FrameEvent::TYPE, ResultEvent::TYPE, AlertEvent::TYPE, contracts::dead_letter::TYPE];
+    let known = [
+        FrameEvent::TYPE,
+        ResultEvent::TYPE,
+        AlertEvent::TYPE,
+        FaceUpload::TYPE,
+        FaceVerifiedEvent::TYPE,
+        contracts::dead_letter::TYPE,
+    ];
     for topic in topics.iter() {
         assert!(known.contains(&topic.event.as_str()), "{}", topic.event);
         assert_eq!(topic.event == contracts::dead_letter::TYPE, topic.role.as_str().ends_with("_dlq"));
@@ -196,6 +227,8 @@ fn every_topic_names_an_event_that_exists() {
         (FrameEvent::ROLE, FrameEvent::TYPE),
         (ResultEvent::ROLE, ResultEvent::TYPE),
         (AlertEvent::ROLE, AlertEvent::TYPE),
+        (FaceUpload::ROLE, FaceUpload::TYPE),
+        (FaceVerifiedEvent::ROLE, FaceVerifiedEvent::TYPE),
     ] {
         assert_eq!(topics.get(role).event, event);
     }

@@ -1,4 +1,5 @@
-//! The part of a log on Kafka that a restore needs: every message that a consumer has not finished, and the alerts that Kafka keeps.
+//! The part of a log on Kafka that a restore needs: every message that a consumer has not finished, and the alerts and the outcomes of
+//! uploads that Kafka keeps.
 //!
 //! In the backup it is an embedded log. A restore sends its messages to the empty topics of another cluster, where
 //! every consumer begins at the first one. Positions are therefore not stored: what is before them is not copied.
@@ -57,8 +58,10 @@ impl KafkaLog {
         let groups = match role {
             TopicRole::Frames => workers.to_vec(),
             TopicRole::Results => vec![groups::INDEXER.to_owned()],
-            TopicRole::FramesDlq | TopicRole::ResultsDlq => vec![dlq::group(role)],
-            TopicRole::Alerts => return Ok(self.bus.ranges(role).await?),
+            TopicRole::FacesUploads => vec![groups::FACES.to_owned()],
+            TopicRole::FramesDlq | TopicRole::ResultsDlq | TopicRole::FacesUploadsDlq => vec![dlq::group(role)],
+            // Other programs read the outcomes of uploads, and nobody knows how far.
+            TopicRole::Alerts | TopicRole::FacesVerified => return Ok(self.bus.ranges(role).await?),
             // They are for requests that wait for seconds.
             TopicRole::Replies => return Ok(Vec::new()),
         };

@@ -50,8 +50,10 @@ fn dead_letter_topic(role: &str) -> Option<TopicRole> {
 }
 
 fn no_such(role: &str) -> Response {
-    (StatusCode::NOT_FOUND, format!("{role} is not a topic of dead letters; frames_dlq and results_dlq are"))
-        .into_response()
+    let topics: Vec<String> =
+        TopicRole::ALL.into_iter().filter_map(TopicRole::dead_letters).map(|topic| topic.to_string()).collect();
+    let answer = format!("{role} is not a topic of dead letters; these are: {}", topics.join(", "));
+    (StatusCode::NOT_FOUND, answer).into_response()
 }
 
 fn response<T: Serialize>(result: anyhow::Result<T>) -> Response {

@@ -25,10 +25,10 @@ pub struct Dlq {
 enum Action {
     /// List dead letters that were not redriven yet, oldest first
     // Without it, the usage of an error names options that are set in the environment as if they were required.
-    #[command(override_usage = "sightline dlq list [OPTIONS] <frames|results>")]
+    #[command(override_usage = "sightline dlq list [OPTIONS] <frames|results|uploads>")]
     List {
         /// Topic of the originals
-        #[arg(value_enum, value_name = "frames|results")]
+        #[arg(value_enum, value_name = "frames|results|uploads")]
         of: Kind,
         /// Maximum number of dead letters
         #[arg(long, default_value_t = 100, value_name = "NUMBER",
@@ -41,10 +41,10 @@ enum Action {
         bus: BusArgs,
     },
     /// Send dead letters to their original topic again, after their cause was fixed
-    #[command(override_usage = "sightline dlq redrive [OPTIONS] <frames|results>")]
+    #[command(override_usage = "sightline dlq redrive [OPTIONS] <frames|results|uploads>")]
     Redrive {
         /// Topic of the originals
-        #[arg(value_enum, value_name = "frames|results")]
+        #[arg(value_enum, value_name = "frames|results|uploads")]
         of: Kind,
         /// Only those with this cause; the others are marked as redriven without being sent
         #[arg(long, value_name = "CODE")]
@@ -60,6 +60,8 @@ enum Kind {
     Frames,
     /// Results that cannot be read
     Results,
+    /// Uploads that cannot be read
+    Uploads,
 }
 
 /// Where the dead letters are: in Kafka, or in the embedded log of a running `up`.
@@ -81,6 +83,7 @@ impl Kind {
         match self {
             Self::Frames => TopicRole::FramesDlq,
             Self::Results => TopicRole::ResultsDlq,
+            Self::Uploads => TopicRole::FacesUploadsDlq,
         }
     }
 }

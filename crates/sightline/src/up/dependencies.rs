@@ -8,6 +8,7 @@ use anyhow::Context;
 use bus::embedded::{BusSync, FolderLock, Options};
 use bus::{Bus, EmbeddedBus};
 use clap::Args;
+use faces::uploads::{PhotoEraser, UploadFolder};
 use gallery::Galleries;
 use platform::traces::{TraceExporter, Traces};
 use settings::Secret;
@@ -51,6 +52,8 @@ pub struct Dependencies {
     pub database: Relational,
     /// The galleries of enrolled faces in this process.
     pub galleries: Galleries,
+    /// The folder of photographs that verify users, if one is set.
+    pub uploads: Option<Arc<UploadFolder>>,
     /// The users.
     pub accounts_service: Arc<AccountsService>,
     /// A token for the camera program, which may only send frames.
@@ -96,8 +99,10 @@ impl Dependencies {
             Some(token) => (token.clone(), None),
             None => (data_dir::admin_token(&folder)?.parse::<Secret>()?, Some(data_dir::token_file(&folder))),
         };
-        let accounts_service =
-            accounts_service(up, database.clone(), tenant_erasers(&documents, &blobs, &database)).await?;
+        let uploads = UploadFolder::configured(&up.faces, &up.frames)?;
+        let mut erasers = tenant_erasers(&documents, &blobs, &database);
+        erasers.extend(uploads.clone().map(|folder| -> Arc<dyn TenantEraser> { Arc::new(PhotoEraser(folder)) }));
+        let accounts_service = accounts_service(up, database.clone(), erasers).await?;
         let accounts = accounts_service.with_admin_token(token.expose()).map_err(anyhow::Error::msg)?;
         let camera_token = generate_token();
         let may_send = AdminToken::limited(&camera_token, &[Scope::FramesWrite]);
@@ -122,6 +127,7 @@ impl Dependencies {
             accounts,
             database,
             galleries,
+            uploads,
             accounts_service,
             camera_token: camera_token.parse()?,
             limits,

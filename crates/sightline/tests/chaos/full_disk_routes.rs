@@ -220,6 +220,7 @@ fn changes(up: &TestServer, prepared: &Prepared, small: &Bytes, large: &Bytes) -
         Change::new("POST /setName", opaque_session, name(), 200),
         Change::new("PUT /setName", opaque_session, name(), 200),
         Change::new("PATCH /setName", opaque_session, name(), 200),
+        Change::new("POST /v1/users/me/photo", ann, Body::Image(small.clone()), 202),
         Change::new("PATCH /v1/users/me", ann, Body::Json(json!({"full_name": "Ann B. Miller"})), 200),
         Change::new("POST /v1/api-tokens", ann, Body::Json(json!({"name": "b", "scopes": ["frames:write"]})), 201),
         Change::new("DELETE /v1/api-tokens/{id}", ann, Body::None, 204).of(&ids["api-tokens"]),
@@ -282,7 +283,13 @@ async fn every_change_on_a_full_disk_is_refused_as_disk_full() {
     let Some(small) = small_photo(name) else { return };
     let folder = tempfile::tempdir().unwrap();
     let Some(disk) = SmallDisk::mount(name, &folder.path().join("data")) else { return };
-    let settings = ["SIGHTLINE_SIGN_INS_PER_ADDRESS", "SIGHTLINE_RATE_LIMIT_RPS"].map(|name| (name, "1000".to_owned()));
+    let uploads = folder.path().join("data/uploads");
+    std::fs::create_dir(&uploads).unwrap();
+    let settings = [
+        ("SIGHTLINE_SIGN_INS_PER_ADDRESS", "1000".to_owned()),
+        ("SIGHTLINE_RATE_LIMIT_RPS", "1000".to_owned()),
+        ("SIGHTLINE_FACES_UPLOADS_DIR", uploads.to_str().unwrap().to_owned()),
+    ];
     let mut up = TestServer::start_in(folder, &settings).await;
     let client = TestClient::new(&up.url, &up.token);
     let prepared = prepare(&up, &client).await;

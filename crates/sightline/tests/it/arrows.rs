@@ -21,7 +21,7 @@ const ALLOWED: [(&str, &[&str]); 21] = [
     // No bus, no store, and no service: each service decodes images and runs models by itself.
     ("vision", &["contracts", "platform", "settings"]),
     ("consumer-kit", &["bus", "contracts", "platform"]),
-    ("api-kit", &["accounts", "contracts", "platform", "settings", "store"]),
+    ("api-kit", &["accounts", "bus", "contracts", "platform", "settings", "store"]),
     (
         "ingest-api",
         &["accounts", "api-kit", "bus", "consumer-kit", "contracts", "platform", "rules", "settings", "store"],
@@ -30,7 +30,21 @@ const ALLOWED: [(&str, &[&str]); 21] = [
     ("camera", &["contracts", "platform", "settings"]),
     ("indexer", &["bus", "consumer-kit", "contracts", "platform", "rules", "settings", "store"]),
     ("alert-stream", &["accounts", "api-kit", "bus", "consumer-kit", "contracts", "platform", "settings", "store"]),
-    ("faces", &["accounts", "api-kit", "bus", "contracts", "gallery", "platform", "settings", "store", "vision"]),
+    (
+        "faces",
+        &[
+            "accounts",
+            "api-kit",
+            "bus",
+            "consumer-kit",
+            "contracts",
+            "gallery",
+            "platform",
+            "settings",
+            "store",
+            "vision",
+        ],
+    ),
     (
         "sightline",
         &[

@@ -34,6 +34,13 @@ fn error_line(stderr: &str) -> &str {
 }
 
 #[test]
+fn a_folder_of_uploads_that_is_not_there_is_named() {
+    let stderr = refused(&[("SIGHTLINE_FACES_UPLOADS_DIR", "/nowhere/uploads")]);
+    let line = error_line(&stderr);
+    assert!(line.contains("SIGHTLINE_FACES_UPLOADS_DIR") && line.contains("/nowhere/uploads"), "{line}");
+}
+
+#[test]
 fn a_port_in_use_is_named() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();

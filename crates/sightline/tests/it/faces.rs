@@ -16,14 +16,14 @@ const PASSWORD: &str = "lamp ostrich kettle";
 const NAME: &str = "Zaphod-Quernstone";
 
 /// A user of the server.
-struct TestUser {
+pub struct TestUser {
     id: String,
     token: String,
     url: String,
 }
 
 impl TestUser {
-    async fn add(up: &TestServer, name: &str) -> Self {
+    pub async fn add(up: &TestServer, name: &str) -> Self {
         let new = json!({"email": format!("{name}@example.org"), "username": name, "password": PASSWORD});
         let made = reqwest::Client::new().post(format!("{}/v1/users", up.url)).json(&new).send().await.unwrap();
         let id = made.json::<Value>().await.unwrap()["id"].as_str().unwrap().to_owned();
@@ -34,12 +34,12 @@ impl TestUser {
         Self { id, token, url: up.url.clone() }
     }
 
-    async fn json(&self, method: Method, path: &str, body: Value) -> (StatusCode, Value) {
+    pub async fn json(&self, method: Method, path: &str, body: Value) -> (StatusCode, Value) {
         let request = reqwest::Client::new().request(method, format!("{}{path}", self.url)).bearer_auth(&self.token);
         answer(request.json(&body)).await
     }
 
-    async fn image(&self, path: &str, image: &Path) -> (StatusCode, Value) {
+    pub async fn image(&self, path: &str, image: &Path) -> (StatusCode, Value) {
         let request = reqwest::Client::new().post(format!("{}{path}", self.url)).bearer_auth(&self.token);
         answer(request.body(std::fs::read(image).unwrap())).await
     }
@@ -89,7 +89,7 @@ fn enrolment_images(folder: &Path) -> usize {
 }
 
 /// The folder of photographs of known people; `None`, and a line that says so, without it or without a model that compares faces.
-fn photographs(test: &str) -> Option<PathBuf> {
+pub fn photographs(test: &str) -> Option<PathBuf> {
     let samples = path_from_env(test, "SIGHTLINE_SAMPLES_DIR")?;
     let models = path_from_env(test, "SIGHTLINE_MODELS_DIR")?;
     if !models.join("mobilefacenet_128d_batch.onnx").exists() && !models.join("face_reid_0095.onnx").exists() {

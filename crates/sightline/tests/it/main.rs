@@ -31,6 +31,7 @@ mod startup_commands;
 mod tls;
 mod topics;
 mod traces;
+mod uploads;
 mod vehicles;
 mod videos;
 mod without_server;

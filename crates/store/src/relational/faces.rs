@@ -10,7 +10,7 @@
 //! - The vectors of one face have the same id for all models. A face is stored for the model that compares, or not at all: none is lost when
 //!   the model is switched.
 //!
-//! Locks are taken in one order: the number of a tenant's subjects, subjects by id, then `face_deleted_galleries`, then galleries by model,
+//! Locks are taken in one order: the user, the number of a tenant's subjects, subjects by id, then `face_deleted_galleries`, then galleries by model,
 //! then `face_models`.
 
 mod consent;
@@ -26,6 +26,7 @@ mod removals;
 mod subject_limit;
 mod subject_records;
 mod subjects;
+mod uploads;
 mod vectors;
 
 pub use delete::{DeletedSubject, ErasedFaces};
@@ -39,4 +40,5 @@ pub use subject_records::{
     DEFAULT_SUBJECT_LIMIT, MAX_EXTERNAL_ID_BYTES, MAX_METADATA_BYTES, MAX_SUBJECT_NAME_BYTES, MAX_SUBJECTS_PAGE,
     Metadata, NewSubject, SubjectChange, SubjectRecord, SubjectWriteOutcome,
 };
+pub use uploads::{DecidedUpload, NewUpload, UploadDecision, UploadPlace, UploadedFace};
 pub use vectors::{MAX_VECTORS_AT_ONCE, MAX_VECTORS_OF_SUBJECT, VectorWriteOutcome};

@@ -88,6 +88,13 @@ const MIGRATIONS: &[Migration] = &[
         postgres: include_str!("../../migrations/postgres/0009_face_models.sql"),
         sqlite: include_str!("../../migrations/sqlite/0009_face_models.sql"),
     },
+    Migration {
+        version: 10,
+        name: "uploads",
+        effect: Adds,
+        postgres: include_str!("../../migrations/postgres/0010_uploads.sql"),
+        sqlite: include_str!("../../migrations/sqlite/0010_uploads.sql"),
+    },
 ];
 /// The version from which on a step records which programs can use the tables after it.
 pub(crate) const COMPATIBLE_VERSIONS: i64 = 4;

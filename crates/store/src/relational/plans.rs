@@ -39,7 +39,7 @@ impl StatementLog {
 }
 
 mod tests {
-    use contracts::{ApiTokenId, FrameId, SessionId, UserId};
+    use contracts::{ApiTokenId, FrameId, SessionId, TenantId, UploadOutcome, UserId};
     use gallery::suite::{face, key, subject};
     use gallery::{GalleryKey, Position, VectorKind, VectorStore};
     use jiff::{SignedDuration, Timestamp};
@@ -76,7 +76,9 @@ mod tests {
         store.user(id).await.unwrap().unwrap();
         for login in ["ann", "ann@example.org"] {
             store.user_by_login(login).await.unwrap().unwrap();
+            store.user_named(login).await.unwrap().unwrap();
         }
+        run_uploads(store, id, &TenantId::from_uuid(user.tenant)).await;
         store.user_by_identity(&identity).await.unwrap().unwrap();
         assert!(store.link_identity(id, &identity, now).await.unwrap());
         store.password(id).await.unwrap().unwrap();
@@ -168,6 +170,32 @@ mod tests {
         }
         store.sweep(now).await.unwrap();
         store.delete_user(id, later).await.unwrap();
+    }
+
+    /// Runs every statement of uploads once.
+    async fn run_uploads(store: &Relational, user: UserId, tenant: &TenantId) {
+        let (now, face) = (Timestamp::now(), face(1, 1));
+        let uploaded = UploadedFace {
+            model: "mobilefacenet_128d".to_owned(),
+            embedding: face.embedding,
+            target: None,
+            target_embedding: None,
+            threshold: 0.5,
+            subject: face.subject,
+            vector: face.id,
+        };
+        let upload = |offset: u8| NewUpload {
+            place: UploadPlace { topic_id: "a".to_owned(), partition: 0, offset: i64::from(offset) },
+            message: [offset; 32],
+            file: Some("a".to_owned()),
+        };
+        for offset in 1..=2 {
+            store.decide_upload(&upload(offset), user, &uploaded, now).await.unwrap();
+        }
+        let missing = NewUpload { file: None, ..upload(3) };
+        store.refuse_upload(&missing, Some(user), UploadOutcome::FileMissing, now).await.unwrap();
+        store.upload_outcome(&missing.place).await.unwrap().unwrap();
+        store.verified_at(user, tenant).await.unwrap().unwrap();
     }
 
     /// Runs every statement of enrolled faces once.

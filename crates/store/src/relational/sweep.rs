@@ -12,11 +12,14 @@ const BATCH: i64 = 1_000;
 const CHARGE_RETENTION: SignedDuration = SignedDuration::from_hours(24 * 62);
 /// Retention of the counters of past periods.
 const COUNTER_RETENTION: SignedDuration = SignedDuration::from_hours(24 * 400);
+/// Retention of the outcome of an upload. It is longer than the retention of uploads in any log, so a message that is delivered again
+/// finds it.
+const UPLOAD_RETENTION: SignedDuration = SignedDuration::from_hours(24 * 62);
 /// Retention of the audit log.
 const AUDIT_RETENTION: SignedDuration = SignedDuration::from_hours(24 * 400);
 
 /// The statements, each with the time for which a row is kept after the time in its condition.
-const DELETIONS: [(&str, SignedDuration); 8] = [
+const DELETIONS: [(&str, SignedDuration); 9] = [
     (
         "DELETE FROM revocations WHERE sequence IN \
          (SELECT sequence FROM revocations WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)",
@@ -56,6 +59,12 @@ const DELETIONS: [(&str, SignedDuration); 8] = [
     (
         "DELETE FROM audit_log WHERE id IN (SELECT id FROM audit_log WHERE at < $1 ORDER BY at LIMIT $2)",
         AUDIT_RETENTION,
+    ),
+    (
+        "DELETE FROM face_upload_outcomes WHERE (topic_id, log_partition, log_offset) IN \
+         (SELECT topic_id, log_partition, log_offset FROM face_upload_outcomes WHERE decided_at < $1 \
+          ORDER BY decided_at LIMIT $2)",
+        UPLOAD_RETENTION,
     ),
 ];
 

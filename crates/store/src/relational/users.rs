@@ -8,8 +8,23 @@ use super::login_keys::{login_key, lower_case, pattern, search_text};
 use super::passwords::PasswordHash;
 use super::revocations::RevocationKind;
 use super::user_records::{AccessChange, NewUser, ProfileChange, UserRecord, UserWriteOutcome, user_columns};
-use super::values::values;
+use super::values::{Row, values};
 use crate::{PageCursor, StoreError};
+
+/// Longer than every user name and address.
+const MAX_LOGIN_BYTES: usize = 1_024;
+
+/// An account that kept its key of schema version 1 is found only by that spelling of the address.
+macro_rules! by_email {
+    () => {
+        " FROM users WHERE email_folded IN ($1, $2) ORDER BY CASE WHEN email_folded = $1 THEN 0 ELSE 1 END LIMIT 1"
+    };
+}
+macro_rules! by_name {
+    () => {
+        " FROM users WHERE username_folded = $1"
+    };
+}
 
 impl Relational {
     /// Adds a user.
@@ -56,26 +71,39 @@ impl Relational {
         self.row(sql, values![id]).await?.as_ref().map(UserRecord::read).transpose()
     }
 
+    /// The user with this user name or e-mail address, in any spelling.
+    pub async fn user_named(&self, login: &str) -> Result<Option<UserRecord>, StoreError> {
+        // No name is that long or has a control character, and not every database accepts NUL in a query.
+        if login.len() > MAX_LOGIN_BYTES || login.chars().any(char::is_control) {
+            return Ok(None);
+        }
+        let by_email = concat!("SELECT ", user_columns!(), by_email!());
+        let by_name = concat!("SELECT ", user_columns!(), by_name!());
+        self.by_login(login, by_email, by_name).await?.as_ref().map(UserRecord::read).transpose()
+    }
+
     /// The user with this user name or e-mail address, in any spelling, with the hash of the password.
     pub async fn user_by_login(&self, login: &str) -> Result<Option<(UserRecord, Option<PasswordHash>)>, StoreError> {
-        // A user name never contains an @; an address always does.
-        let row = if login.contains('@') {
-            // An account that kept its key of schema version 1 is found only by that spelling of the address.
-            let sql = concat!(
-                "SELECT ",
-                user_columns!(),
-                ", users.password_hash FROM users WHERE email_folded IN ($1, $2)",
-                " ORDER BY CASE WHEN email_folded = $1 THEN 0 ELSE 1 END LIMIT 1"
-            );
-            self.row(sql, values![lower_case(login), login_key(login)]).await?
-        } else {
-            let sql =
-                concat!("SELECT ", user_columns!(), ", users.password_hash FROM users WHERE username_folded = $1");
-            self.row(sql, values![login_key(login)]).await?
-        };
+        let by_email = concat!("SELECT ", user_columns!(), ", users.password_hash", by_email!());
+        let by_name = concat!("SELECT ", user_columns!(), ", users.password_hash", by_name!());
+        let row = self.by_login(login, by_email, by_name).await?;
         let Some(row) = row else { return Ok(None) };
         let hash: Option<String> = row.get("password_hash")?;
         Ok(Some((UserRecord::read(&row)?, hash.map(PasswordHash::new))))
+    }
+
+    async fn by_login(
+        &self,
+        login: &str,
+        by_email: &'static str,
+        by_name: &'static str,
+    ) -> Result<Option<Row>, StoreError> {
+        // A user name never contains an @; an address always does.
+        if login.contains('@') {
+            self.row(by_email, values![lower_case(login), login_key(login)]).await
+        } else {
+            self.row(by_name, values![login_key(login)]).await
+        }
     }
 
     /// Users, newest first, after a cursor; with `part`, those whose names or address contain it.

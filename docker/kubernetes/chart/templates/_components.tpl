@@ -24,7 +24,7 @@ faces:
   values: faces
   kind: Deployment
   port: 8080
-  needs: [mongodb, s3, facesDatabase, redis, adminToken, topics, otlp]
+  needs: [mongodb, s3, facesDatabase, redis, adminToken, otlp, {{ ternary "kafka" "topics" (not (empty .Values.faces.uploads.existingClaim)) }}]
 {{- if .Values.camera.enabled }}
 # One pod, because two would send the frames of each camera twice; no Service, no scaler and no service account, because nobody calls it and
 # it calls no cluster.

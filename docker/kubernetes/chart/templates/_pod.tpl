@@ -125,6 +125,9 @@ readinessProbe:
 {{- if and .root.Values.blobs.existingClaim (has "s3" $needs) }}
 - {name: blobs, mountPath: /blobs}
 {{- end }}
+{{- if and .root.Values.faces.uploads.existingClaim (eq .component "faces") }}
+- {name: uploads, mountPath: /uploads}
+{{- end }}
 {{- if .state }}
 - {name: state, mountPath: /var/lib/sightline}
 {{- end }}
@@ -156,6 +159,10 @@ readinessProbe:
 {{- if and .root.Values.blobs.existingClaim (has "s3" $needs) }}
 - name: blobs
   persistentVolumeClaim: {claimName: {{ .root.Values.blobs.existingClaim }}}
+{{- end }}
+{{- if and .root.Values.faces.uploads.existingClaim (eq .component "faces") }}
+- name: uploads
+  persistentVolumeClaim: {claimName: {{ .root.Values.faces.uploads.existingClaim }}}
 {{- end }}
 {{- if and .state (eq .state "empty") }}
 - name: state

@@ -101,6 +101,23 @@ impl UserView {
     }
 }
 
+/// The current user.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ProfileView {
+    /// The user.
+    #[serde(flatten)]
+    pub user: UserView,
+    /// Whether a photograph of the user was verified, and its face is still enrolled.
+    pub verified: bool,
+}
+
+impl ProfileView {
+    async fn of(app: &App, user: UserRecord) -> Result<Self, ApiError> {
+        let verified = app.users.verified_at(&user).await?.is_some();
+        Ok(Self { user: UserView::of(app, user), verified })
+    }
+}
+
 /// A user to register.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -170,11 +187,11 @@ pub async fn add(
 
 /// The profile of the current user.
 #[utoipa::path(
-    get, path = "/v1/users/me", operation_id = "get_me", tag = "users", responses((status = 200, body = UserView))
+    get, path = "/v1/users/me", operation_id = "get_me", tag = "users", responses((status = 200, body = ProfileView))
 )]
-pub async fn me(State(app): State<App>, me: CurrentUser, _: NoQuery) -> Result<Json<UserView>, ApiError> {
+pub async fn me(State(app): State<App>, me: CurrentUser, _: NoQuery) -> Result<Json<ProfileView>, ApiError> {
     let user = app.users.user(me.id).await?;
-    Ok(Json(UserView::of(&app, user)))
+    Ok(Json(ProfileView::of(&app, user).await?))
 }
 
 /// The fields to change.
@@ -203,7 +220,7 @@ pub struct ProfileChange {
 #[utoipa::path(
     patch, path = "/v1/users/me", operation_id = "change_me", tag = "users", request_body = ProfileChange,
     responses(
-        (status = 200, body = UserView),
+        (status = 200, body = ProfileView),
         (status = 409, body = Problem, content_type = "application/problem+json", description = "`email_taken`, `username_taken`: another user has it; `conflict`: the operator's user keeps its name"),
     )
 )]
@@ -213,7 +230,7 @@ pub async fn change_me(
     ClientOrigin(origin): ClientOrigin,
     _: NoQuery,
     JsonBody(change): JsonBody<ProfileChange>,
-) -> Result<Json<UserView>, ApiError> {
+) -> Result<Json<ProfileView>, ApiError> {
     let ProfileChange { email, username, full_name, present_password } = change;
     if username.is_some() && owner.0.caller.tenant == TenantId::admin() {
         // The operator's user is found by its name.
@@ -221,7 +238,7 @@ pub async fn change_me(
     }
     let profile = Profile { username, email, full_name, present_password: present_password.map(SecretText::new) };
     let user = app.users.change_profile(owner.0.id, &profile, &origin).await?;
-    Ok(Json(UserView::of(&app, user)))
+    Ok(Json(ProfileView::of(&app, user).await?))
 }
 
 /// A new password.

@@ -165,13 +165,13 @@ async fn acknowledged(
     ack_timeout: Duration,
     key: &mut KeyClaim<'_>,
 ) -> Result<(), ApiError> {
-    let acknowledged = app.producer.send(role, message).map_err(bus_failure)?;
+    let acknowledged = app.producer.send(role, message).map_err(ServiceError::from)?;
     key.set_may_be_stored(true);
     match tokio::time::timeout(ack_timeout, acknowledged).await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(error)) => {
             key.set_may_be_stored(may_be_stored(&error));
-            Err(bus_failure(error).into())
+            Err(ServiceError::from(error).into())
         }
         Err(_) => {
             let cause = format!("the broker did not acknowledge within {ack_timeout:?}");
@@ -185,40 +185,5 @@ const fn may_be_stored(error: &BusError) -> bool {
     match error {
         BusError::Unavailable(_) | BusError::Closed | BusError::Fatal(_) => true,
         BusError::QueueFull | BusError::DiskFull(_) | BusError::TooLarge { .. } => false,
-    }
-}
-
-/// Why an event was not published.
-fn bus_failure(error: BusError) -> ServiceError {
-    match error {
-        BusError::QueueFull => ServiceError::Busy,
-        BusError::DiskFull(cause) => ServiceError::DiskFull(cause),
-        BusError::Unavailable(_) | BusError::Closed => ServiceError::Unavailable(error.to_string()),
-        // The size was checked before. The limit of the topic is lower than that in the topics file, which the operator must correct.
-        BusError::TooLarge { .. } | BusError::Fatal(_) => ServiceError::Internal(error.into()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use axum::response::IntoResponse;
-    use http::header::RETRY_AFTER;
-
-    use super::*;
-
-    #[test]
-    fn transient_bus_errors_are_503_with_retry_after() {
-        for error in [
-            BusError::QueueFull,
-            BusError::DiskFull("data".to_owned()),
-            BusError::Unavailable("broker down".to_owned()),
-            BusError::Closed,
-        ] {
-            let response = ApiError::from(bus_failure(error.clone())).into_response();
-            assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE, "{error}");
-            assert!(response.headers().contains_key(RETRY_AFTER), "{error}");
-        }
-        let response = ApiError::from(bus_failure(BusError::Fatal("no such topic".to_owned()))).into_response();
-        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
     }
 }

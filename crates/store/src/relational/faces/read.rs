@@ -216,6 +216,14 @@ pub(super) fn unavailable(error: StoreError) -> GalleryError {
     GalleryError::Unavailable(message(error))
 }
 
+/// The error of a transaction that read vectors.
+pub(super) fn store_error(error: GalleryError) -> StoreError {
+    match error {
+        GalleryError::Unavailable(cause) => StoreError::Unavailable(cause),
+        other => StoreError::Fatal(other.to_string()),
+    }
+}
+
 /// The error for a value that cannot be read.
 fn damaged(error: StoreError) -> GalleryError {
     GalleryError::Damaged(message(error))

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::gallery_change::GalleryChange;
 use crate::StoreError;
-use crate::relational::database::Relational;
+use crate::relational::database::{Relational, Transaction};
 use crate::relational::values::values;
 
 /// Maximum number of vectors of a subject for one model, and of its negatives.
@@ -157,10 +157,21 @@ impl Relational {
         subject: SubjectId,
     ) -> Result<Vec<StoredVector>, GalleryError> {
         let mut snapshot = self.begin_snapshot().await.map_err(super::read::unavailable)?;
-        let Some(known) = snapshot.gallery(gallery).await? else { return Ok(Vec::new()) };
+        snapshot.vectors_of(gallery, subject).await
+    }
+}
+
+impl Transaction {
+    /// The vectors and negatives of one subject, by id.
+    pub(super) async fn vectors_of(
+        &mut self,
+        gallery: &GalleryKey,
+        subject: SubjectId,
+    ) -> Result<Vec<StoredVector>, GalleryError> {
+        let Some(known) = self.gallery(gallery).await? else { return Ok(Vec::new()) };
         let sql = "SELECT id, subject, kind, vector FROM face_vectors WHERE tenant = $1 AND model = $2 AND subject = $3 \
                    ORDER BY id";
-        let rows = snapshot.rows(sql, values![&gallery.tenant, &gallery.model, subject]).await;
+        let rows = self.rows(sql, values![&gallery.tenant, &gallery.model, subject]).await;
         let rows = rows.map_err(super::read::unavailable)?;
         rows.iter().map(|row| super::read::stored_vector(row, known.dimensions)).collect()
     }

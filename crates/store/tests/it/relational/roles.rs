@@ -5,10 +5,13 @@ use gallery::suite::{face, key, subject};
 use gallery::{Changes, Position, VectorStore};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use store::Relational;
-use store::relational::{FaceSearch, Gap, SourcedVector, SubjectWriteOutcome, SwitchOutcome, VectorWriteOutcome};
+use store::relational::{
+    FaceSearch, Gap, SourcedVector, SubjectWriteOutcome, SwitchOutcome, UploadDecision, VectorWriteOutcome,
+};
 use uuid::Uuid;
 
 use super::suite::faces::subject_with_id;
+use super::suite::uploads::{photographed, upload};
 use super::test_database::on_fresh;
 use super::{add, now};
 
@@ -74,6 +77,10 @@ async fn the_role_of_faces_enrols_and_deletes_and_reads_no_secret() {
         let deleted = faces.delete_subject(&gallery.tenant, subject(1), now()).await.unwrap();
         assert_eq!(deleted.unwrap().enrolled, 2, "of both models");
         faces.revocations_after(0).await.expect("it verifies credentials");
+        let found = faces.user_named("ann").await.unwrap().unwrap();
+        let decision = faces.decide_upload(&upload(1, 1, Some("a")), found.id, &photographed(2), now()).await.unwrap();
+        assert!(matches!(decision, UploadDecision::Decided(decided) if decided.outcome.is_verified()));
+        assert!(faces.upload_outcome(&upload(1, 1, None).place).await.unwrap().is_some());
 
         faces.signing_keys().await.expect_err("they contain private keys");
         faces.user_by_login("ann").await.expect_err("it contains the hash of the password");

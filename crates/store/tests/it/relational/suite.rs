@@ -4,6 +4,7 @@ pub mod credentials;
 pub mod face_models;
 pub mod faces;
 pub mod quota;
+pub mod uploads;
 pub mod users;
 
 /// Calls `$run!` with the list of all guarantees, so that both databases check each of them.
@@ -64,6 +65,13 @@ macro_rules! for_each_guarantee {
             face_models::a_face_for_a_model_that_does_not_compare_is_refused,
             face_models::a_face_that_was_deleted_meanwhile_gets_no_vector,
             face_models::a_model_is_switched_and_back_under_searches,
+            uploads::the_first_upload_enrols_and_later_ones_must_match,
+            uploads::an_upload_that_is_delivered_again_keeps_its_outcome,
+            uploads::a_second_copy_of_an_upload_changes_nothing,
+            uploads::of_many_concurrent_first_uploads_one_enrols,
+            uploads::a_disabled_or_deleted_user_gets_no_vector,
+            uploads::a_face_of_another_model_is_not_compared,
+            uploads::outcomes_are_kept_as_long_as_a_message_can_come_again,
         }
     };
 }

@@ -1,0 +1,28 @@
+-- Photographs that verify users: whom the first one enrolled, and what each came to.
+
+-- The subject of a user's own face, in the user's tenant. It may be deleted since; the next photograph then enrols another one.
+CREATE TABLE user_faces (
+    user_id UUID PRIMARY KEY REFERENCES users ON DELETE CASCADE,
+    subject UUID NOT NULL,
+    verified_at TIMESTAMPTZ NOT NULL
+);
+
+-- A message that is delivered again finds its outcome here.
+CREATE TABLE face_upload_outcomes (
+    -- The place of the message on the log.
+    topic_id TEXT NOT NULL,
+    log_partition BIGINT NOT NULL,
+    log_offset BIGINT NOT NULL,
+    -- NULL if no user has the name.
+    user_id UUID REFERENCES users ON DELETE CASCADE,
+    outcome TEXT NOT NULL,
+    -- SHA-256 of user and path, by which a second copy of the message is known.
+    message BYTEA NOT NULL,
+    -- Which file it was: inode, time of its last change, and size. NULL without a file.
+    file TEXT,
+    decided_at TIMESTAMPTZ NOT NULL,
+    PRIMARY KEY (topic_id, log_partition, log_offset)
+);
+CREATE INDEX face_upload_outcomes_by_message ON face_upload_outcomes (message, file);
+CREATE INDEX face_upload_outcomes_by_user ON face_upload_outcomes (user_id);
+CREATE INDEX face_upload_outcomes_by_time ON face_upload_outcomes (decided_at);

@@ -1,0 +1,127 @@
+//! Photographs that verify users, from a topic.
+//!
+//! ```text
+//! POST /v1/users/me/photo ─┐ file, message
+//! another program ─────────┴──▶ faces_uploads ──▶ handler: read the file ▶ Encoder ▶ Relational: face, verified, outcome
+//!                                                     ▶ faces_verified ▶ delete the file ▶ finished
+//! ```
+//!
+//! In: messages that name a user and a file in the folder of uploads. Out: the user's enrolled face, an outcome for each message, an
+//! event with it, and a folder without the file. A message that cannot be read becomes a dead letter.
+//!
+//! Guarantees: an upload has one outcome, however often its message is delivered or written. A file is deleted after its outcome is
+//! durable, and after its event is sent, unless a second copy of the message comes to it first. A user who is disabled or being deleted gets no face. While the database, the log, the models or the disk
+//! cannot be used, the message waits.
+
+mod folder;
+mod handler;
+mod photos;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context;
+use bus::{Bus, ConsumerOptions};
+use consumer_kit::{Group, Retry, Sender, backoff, repeat};
+use contracts::{TopicRole, Topics, groups};
+use metrics::counter;
+use store::Relational;
+use tokio_util::sync::CancellationToken;
+
+use crate::encoder::Encoders;
+use handler::VerifyUploads;
+
+pub use folder::{FileId, ReadError, UploadFolder, UploadedFile};
+pub use photos::{MOST_OF_USER, PhotoEraser, WriteError};
+
+/// Messages that are delivered and wait for their turn.
+const MAX_IN_FLIGHT: usize = 64;
+/// Pause between two searches for photographs without a message.
+const SWEEP_EVERY: Duration = Duration::from_secs(3_600);
+/// How much longer than the retention of its message a photograph is kept: a topic deletes whole segments, some time after it.
+const RESERVE: Duration = Duration::from_secs(24 * 3_600);
+
+/// The log and the folder.
+#[derive(Clone)]
+pub struct Uploads {
+    /// The log.
+    pub bus: Arc<dyn Bus>,
+    /// The folder.
+    pub folder: Arc<UploadFolder>,
+}
+
+/// What an upload is decided with.
+pub(crate) struct Verifier {
+    /// Users, subjects, vectors and outcomes.
+    pub database: Relational,
+    /// Find faces and make their embeddings.
+    pub encoders: Arc<Encoders>,
+}
+
+/// Handles uploads until `stop`.
+///
+/// # Errors
+/// When the log refuses for good.
+pub(crate) async fn consume(
+    uploads: &Uploads,
+    verifier: Verifier,
+    topics: &Topics,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let kept = topics.get(TopicRole::FacesUploads).retention.saturating_add(RESERVE);
+    // The sweep ends when the consumer ends or fails.
+    let background = stop.child_token();
+    let ended = background.clone().drop_guard();
+    let consuming = async {
+        let result = verify(uploads, verifier, stop).await;
+        drop(ended);
+        result
+    };
+    let (result, ()) = tokio::join!(consuming, sweep(&uploads.folder, kept, &background));
+    result.context("uploads of faces")
+}
+
+async fn verify(uploads: &Uploads, verifier: Verifier, stop: CancellationToken) -> anyhow::Result<()> {
+    let Uploads { bus, folder } = uploads;
+    let Some(topic_id) = topic_id(&**bus, &stop).await? else { return Ok(()) };
+    let sender = Sender::new(bus.producer(), stop.clone());
+    let group = Group {
+        role: TopicRole::FacesUploads,
+        name: groups::FACES.to_owned(),
+        options: ConsumerOptions { max_in_flight: MAX_IN_FLIGHT, ..ConsumerOptions::default() },
+        retries: counter!("sightline_faces_upload_retries_total"),
+    };
+    let handler = VerifyUploads { verifier, folder: Arc::clone(folder), topic_id, sender };
+    consumer_kit::run(Arc::clone(bus), group, handler, stop).await
+}
+
+/// The id of the topic of uploads; `None` when `stop` comes first.
+async fn topic_id(bus: &dyn Bus, stop: &CancellationToken) -> anyhow::Result<Option<String>> {
+    let mut retry = Retry::new("the topic of uploads cannot be looked up", backoff::READ, stop);
+    loop {
+        match bus.topic_id(TopicRole::FacesUploads).await {
+            Ok(id) => return Ok(Some(id)),
+            Err(error) => match retry.wait_or_fail(error).await {
+                Ok(()) => {}
+                Err(interrupted) => return interrupted.end().map(|()| None),
+            },
+        }
+    }
+}
+
+/// Deletes photographs that no message can name any more: the process ended before it was sent.
+async fn sweep(folder: &Arc<UploadFolder>, kept: Duration, stop: &CancellationToken) {
+    let work = || {
+        let folder = Arc::clone(folder);
+        async move {
+            let before = SystemTime::now().checked_sub(kept).unwrap_or(SystemTime::UNIX_EPOCH);
+            let swept = tokio::task::spawn_blocking(move || folder.sweep(before)).await;
+            let swept = swept.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+            if swept > 0 {
+                tracing::info!(swept, "photographs without a message were deleted");
+            }
+            Ok::<(), String>(())
+        }
+    };
+    repeat(SWEEP_EVERY, stop, "photographs without a message stay in the folder of uploads", work).await;
+}

@@ -1,0 +1,232 @@
+//! Uploads from the embedded log to their outcomes, and the route that sends them.
+
+use std::os::unix::fs::symlink;
+use std::sync::Arc;
+use std::time::Duration;
+
+use contracts::face_upload::FaceVerifiedData;
+use contracts::{
+    DeadLetter, Event, FaceUpload, FaceVerifiedEvent, SubjectId, TopicRole, UploadOutcome, VectorId, groups,
+};
+use faces::uploads::{MOST_OF_USER, UploadFolder};
+use jiff::Timestamp;
+use reqwest::{Method, StatusCode};
+use store::relational::{AccessChange, NewUpload, UploadPlace, UploadedFace};
+use uuid::Uuid;
+
+use crate::test_service::TestService;
+use crate::test_uploads::{LIMIT, RefusingBus, TIMEOUT, TestUploads};
+
+#[tokio::test]
+async fn every_bad_upload_is_refused_by_name() {
+    let test = TestUploads::start(None).await;
+    let ann = test.user("ann").await;
+    let gone = test.user("gone").await;
+    let disable = AccessChange { disabled: Some(true), ..AccessChange::default() };
+    test.database().change_access(gone.id, &disable, Timestamp::now(), Timestamp::now()).await.unwrap();
+    let secret = test.root.with_file_name("secret");
+    std::fs::write(&secret, "secret").unwrap();
+    symlink(&secret, test.root.join("link")).unwrap();
+    std::fs::create_dir(test.root.join("folder")).unwrap();
+    std::fs::write(test.root.join("large"), vec![0; LIMIT + 1]).unwrap();
+    for path in ["../secret", "/etc/passwd", "link", "folder", "large", "missing", ""] {
+        test.upload("ANN", path).await;
+    }
+    test.upload_file("nobody", "of-nobody", b"image").await;
+    test.upload_file("gone", "of-a-disabled-user", b"image").await;
+    test.upload("a\u{0}nn", "strange").await;
+    test.send("no JSON").await;
+
+    let events = test.events().await;
+
+    let expected = [
+        ("../secret", UploadOutcome::PathOutside),
+        ("/etc/passwd", UploadOutcome::PathOutside),
+        ("link", UploadOutcome::PathIsLink),
+        ("folder", UploadOutcome::NotAFile),
+        ("large", UploadOutcome::FileTooLarge),
+        ("missing", UploadOutcome::FileMissing),
+        ("", UploadOutcome::FileMissing),
+        ("of-nobody", UploadOutcome::UnknownUser),
+        ("of-a-disabled-user", UploadOutcome::UnknownUser),
+        ("strange", UploadOutcome::UnknownUser),
+    ];
+    let found: Vec<_> = events.iter().map(|event| (event.data.path.as_str(), event.data.outcome)).collect();
+    assert_eq!(found, expected);
+    for event in &events {
+        let FaceVerifiedEvent { tenant, data: FaceVerifiedData { user_id, verified, outcome, .. }, .. } = event;
+        let is_known = *outcome != UploadOutcome::UnknownUser;
+        assert_eq!(
+            (tenant, user_id),
+            (&is_known.then(|| ann.tenant.clone()), &is_known.then_some(ann.id)),
+            "{outcome}"
+        );
+        assert!(!verified, "{outcome}");
+    }
+    assert_eq!((test.files(), secret.exists()), (vec!["folder".to_owned()], true));
+    let letters = test.read(TopicRole::FacesUploadsDlq).await;
+    let letters: Vec<DeadLetter> = letters.iter().map(|letter| DeadLetter::from_message(letter).unwrap()).collect();
+    let causes: Vec<_> =
+        letters.iter().map(|letter| (letter.cause.code.as_str(), &letter.original.value[..])).collect();
+    assert_eq!(causes, [("undecodable", &b"no JSON"[..])]);
+    assert_eq!(test.database().verified_at(ann.id, &ann.tenant).await.unwrap(), None);
+}
+
+/// As after a crash between the transaction and the event: there is no model, so nothing could be compared again.
+#[tokio::test]
+async fn a_message_that_is_delivered_again_goes_on_from_its_outcome() {
+    let test = TestUploads::start(None).await;
+    let ann = test.user("ann").await;
+    let topic_id = test.bus.topic_id(TopicRole::FacesUploads).await.unwrap();
+    let place = |offset| UploadPlace { topic_id: topic_id.clone(), partition: 0, offset };
+    let folder = UploadFolder::open(&test.root, 1_000).unwrap();
+    std::fs::write(test.root.join("first"), b"image").unwrap();
+    let upload =
+        NewUpload { place: place(0), message: [0; 32], file: Some(folder.read("first").unwrap().id.to_string()) };
+    let face = UploadedFace {
+        model: "mobilefacenet_128d".to_owned(),
+        embedding: gallery::Embedding::new(&[1.0; 128], 128).unwrap(),
+        target: None,
+        target_embedding: None,
+        threshold: 0.4,
+        subject: SubjectId::from_uuid(Uuid::now_v7()),
+        vector: VectorId::from_uuid(Uuid::now_v7()),
+    };
+    test.database().decide_upload(&upload, ann.id, &face, Timestamp::now()).await.unwrap();
+    // After the crash, another program wrote the next photograph to the path of one that was decided and deleted.
+    let replaced = NewUpload { place: place(1), message: [1; 32], file: Some("of-a-deleted-file".to_owned()) };
+    let refused = test.database().refuse_upload(&replaced, Some(ann.id), UploadOutcome::NoFace, Timestamp::now()).await;
+    refused.unwrap();
+    test.upload("ann", "first").await;
+    test.upload_file("ann", "second", b"the next one").await;
+
+    let events = test.events().await;
+
+    let found: Vec<_> = events.iter().map(|event| (event.data.outcome, event.data.verified, event.id)).collect();
+    let expected = [(UploadOutcome::Enrolled, true), (UploadOutcome::NoFace, false)].into_iter().zip(0..);
+    let id = |offset| FaceVerifiedEvent::id_at(&topic_id, 0, offset);
+    let expected: Vec<_> = expected.map(|((outcome, verified), offset)| (outcome, verified, id(offset))).collect();
+    assert_eq!(found, expected);
+    assert_eq!(test.files(), ["second"], "a file whose outcome is not stored stays");
+}
+
+#[tokio::test]
+async fn a_second_copy_of_a_message_changes_nothing() {
+    let test = TestUploads::start(None).await;
+    test.user("ann").await;
+    test.upload_file("nobody", "a", b"image").await;
+    test.upload("nobody", "a").await;
+    test.upload("ann", "../b").await;
+    test.upload("ann", "../b").await;
+    let outcomes: Vec<_> = test.events().await.into_iter().map(|event| event.data.outcome).collect();
+    assert_eq!(outcomes, [UploadOutcome::UnknownUser, UploadOutcome::PathOutside]);
+    // The same path with another file is another upload.
+    test.upload_file("nobody", "a", b"another image").await;
+    assert_eq!((test.events().await.len(), test.files()), (3, Vec::new()));
+}
+
+#[tokio::test]
+async fn a_photograph_waits_in_the_folder_with_its_message() {
+    let test = TestUploads::start(None).await;
+    let ann = test.user("ann").await;
+    let (path, png) = ("/v1/users/me/photo", b"\x89PNG\r\n\x1a\n and so on".to_vec());
+    let post = async |token: &str, body: Vec<u8>| test.service.send(token, Method::POST, path, body).await;
+    let (status, accepted) = post(&ann.token(), png.clone()).await;
+    assert_eq!(status, StatusCode::ACCEPTED, "{accepted}");
+    let name = accepted["path"].as_str().unwrap().to_owned();
+    // There is no model, so it waits.
+    assert_eq!((test.files(), std::fs::read(test.root.join(&name)).unwrap()), (vec![name.clone()], png.clone()));
+    let messages = test.read(TopicRole::FacesUploads).await;
+    let sent: Vec<FaceUpload> = messages.iter().map(|message| FaceUpload::from_message(message).unwrap()).collect();
+    assert_eq!(sent, [FaceUpload { username: "ann".to_owned(), path: name, user_id: Some(ann.id) }]);
+    assert!(messages[0].headers.iter().next().is_none(), "it is bare JSON");
+
+    let refused = async |token: &str, body: Vec<u8>| test.service.refused(token, Method::POST, path, body).await;
+    assert_eq!(refused("a", png.clone()).await, (403, "no_user".to_owned()));
+    assert_eq!(refused(&format!("a:faces:read@{}", ann.id), png.clone()).await, (403, "forbidden".to_owned()));
+    assert_eq!(refused(&ann.token(), b"text".to_vec()).await, (415, "unsupported_media_type".to_owned()));
+    assert_eq!(refused(&ann.token(), vec![0; LIMIT + 1]).await, (413, "too_large".to_owned()));
+    for _ in 1..MOST_OF_USER {
+        assert_eq!(post(&ann.token(), png.clone()).await.0, StatusCode::ACCEPTED);
+    }
+    assert_eq!(refused(&ann.token(), png.clone()).await, (409, "conflict".to_owned()));
+    assert_eq!(test.files().len(), MOST_OF_USER);
+    let off = TestService::start(None).await;
+    assert_eq!(off.refused(&ann.token(), Method::POST, path, png).await, (403, "uploads_off".to_owned()));
+}
+
+#[tokio::test]
+async fn a_photograph_whose_message_cannot_be_sent_does_not_stay() {
+    let test = TestUploads::start_on(None, |bus| Arc::new(RefusingBus(bus))).await;
+    let ann = test.user("ann").await;
+    let png = b"\x89PNG\r\n\x1a\n and so on".to_vec();
+    let refused = test.service.refused(&ann.token(), Method::POST, "/v1/users/me/photo", png).await;
+    assert_eq!((refused, test.files()), ((503, "unavailable".to_owned()), Vec::new()));
+}
+
+/// The outcome is stored, and the event cannot be sent: the file stays until it is.
+#[tokio::test]
+async fn a_file_stays_until_its_event_is_sent() {
+    let test = TestUploads::start_on(None, |bus| Arc::new(RefusingBus(bus))).await;
+    test.upload_file("nobody", "a", b"image").await;
+    let place =
+        UploadPlace { topic_id: test.bus.topic_id(TopicRole::FacesUploads).await.unwrap(), partition: 0, offset: 0 };
+    let waited = tokio::time::timeout(TIMEOUT, async {
+        while test.database().upload_outcome(&place).await.unwrap().is_none() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    assert!(waited.await.is_ok(), "no outcome is stored");
+    // Time in which it would be deleted.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(test.files(), ["a"]);
+    assert!(test.bus.progress(TopicRole::FacesUploads, groups::FACES).await.unwrap().waiting > 0);
+}
+
+#[tokio::test]
+async fn photographs_enrol_match_and_are_refused() {
+    let Some((models, photographs)) = TestService::models("photographs_enrol_match_and_are_refused") else { return };
+    let test = TestUploads::start(Some(&models)).await;
+    let (ann, ben) = (test.user("ann").await, test.user("ben").await);
+    let image = |name: &str| std::fs::read(photographs.join(name)).unwrap();
+    test.upload_file("ann", "1.jpg", &image("obama_a.jpg")).await;
+    test.upload_file("ann", "2.jpg", &image("obama_b.jpg")).await;
+    test.upload_file("ann", "3.jpg", &image("biden_a.jpg")).await;
+    test.upload_file("ann", "4.jpg", b"no image").await;
+    test.upload_file("ann", "5.jpg", &image("obama_biden_2faces.jpg")).await;
+    test.upload_file("ann", "6.png", &without_a_face()).await;
+    test.upload_file("ben", "7.jpg", &image("biden_a.jpg")).await;
+    let expected = [
+        ("1.jpg", UploadOutcome::Enrolled),
+        ("2.jpg", UploadOutcome::Matched),
+        ("3.jpg", UploadOutcome::AnotherPerson),
+        ("4.jpg", UploadOutcome::InvalidImage),
+        ("5.jpg", UploadOutcome::SeveralFaces),
+        ("6.png", UploadOutcome::NoFace),
+        ("7.jpg", UploadOutcome::Enrolled),
+    ];
+    assert_eq!(test.outcomes().await, expected.map(|(path, outcome)| (path.to_owned(), outcome)).into());
+    assert_eq!(test.files(), Vec::<String>::new());
+    for user in [&ann, &ben] {
+        assert!(test.database().verified_at(user.id, &user.tenant).await.unwrap().is_some());
+        assert_eq!(test.database().subjects(&user.tenant, None, 9).await.unwrap().len(), 1);
+    }
+    // The subject is the user's own: a client of the user finds it.
+    let (status, found) = test.service.send(&ann.token(), Method::POST, "/v1/faces/search", image("obama_c.jpg")).await;
+    assert_eq!((status, found["matches"].as_array().unwrap().len()), (StatusCode::OK, 1), "{found}");
+    let read = test.service.send(&ann.token(), Method::POST, "/v1/users/me/photo", image("obama_c.jpg")).await;
+    assert_eq!(read.0, StatusCode::ACCEPTED, "{}", read.1);
+    assert_eq!(test.events().await.last().unwrap().data.outcome, UploadOutcome::Matched);
+    assert_eq!(test.files(), Vec::<String>::new());
+}
+
+/// A grey image.
+fn without_a_face() -> Vec<u8> {
+    let mut encoded = Vec::new();
+    let mut encoder = png::Encoder::new(&mut encoded, 64, 64);
+    encoder.set_color(png::ColorType::Grayscale);
+    let mut writer = encoder.write_header().unwrap();
+    writer.write_image_data(&[128; 64 * 64]).unwrap();
+    writer.finish().unwrap();
+    encoded
+}
