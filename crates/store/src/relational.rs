@@ -36,10 +36,10 @@ pub use api_tokens::{ApiTokenOwner, ApiTokenRecord, ApiTokenWriteOutcome, MAX_AP
 pub use audit::AuditEntry;
 pub use database::Relational;
 pub use faces::{
-    DeletedSubject, ErasedFaces, FaceCounts, FaceModels, FaceToEmbed, FormerSubject, Gap, MAX_EXTERNAL_ID_BYTES,
-    MAX_METADATA_BYTES, MAX_SUBJECT_NAME_BYTES, MAX_SUBJECTS_PAGE, MAX_VECTORS_AT_ONCE, MAX_VECTORS_OF_SUBJECT,
-    MergeOutcome, Metadata, NewSubject, REMOVALS_KEPT, SourcedVector, SubjectChange, SubjectRecord, SubjectWithout,
-    SubjectWriteOutcome, SwitchOutcome, VectorWriteOutcome,
+    Coverage, DeletedSubject, ErasedFaces, FaceCounts, FaceModels, FaceToEmbed, FormerSubject, Gap,
+    MAX_EXTERNAL_ID_BYTES, MAX_METADATA_BYTES, MAX_SUBJECT_NAME_BYTES, MAX_SUBJECTS_PAGE, MAX_VECTORS_AT_ONCE,
+    MAX_VECTORS_OF_SUBJECT, MergeOutcome, Metadata, NewSubject, REMOVALS_KEPT, SourcedVector, SubjectChange,
+    SubjectRecord, SubjectWithout, SubjectWriteOutcome, SwitchOutcome, VectorWriteOutcome,
 };
 pub use identities::{Identity, LinkedIdentity};
 pub use login_keys::login_key;
