@@ -300,13 +300,16 @@ impl Transaction {
         let next = faces.last().map(|last| last.id).filter(|_| faces.len() == PAGE as usize);
         let end = next.map_or(Uuid::max(), |id| id.uuid());
         let rows = self.rows(EMBEDDED, values![tenant, target, start, end]).await?;
-        let embedded = rows.iter().map(|row| Ok((id(row)?, (owner(row)?, kind(row)?))));
+        let embedded = rows.iter().map(|row| Ok::<_, StoreError>((id(row)?, (owner(row)?, kind(row)?))));
         let embedded = embedded.collect::<Result<_, StoreError>>()?;
         let rows = self.rows(GAPS, values![tenant, target, start, end]).await?;
         let gap = |row: &Row| {
             let reason: String = row.get("reason")?;
             let known = Gap::ALL.into_iter().find(|known| known.name() == reason);
-            Ok((id(row)?, known.ok_or_else(|| unreadable("reason of a missing face vector", &reason))?))
+            Ok::<_, StoreError>((
+                id(row)?,
+                known.ok_or_else(|| unreadable("reason of a missing face vector", &reason))?,
+            ))
         };
         let gaps = rows.iter().map(gap).collect::<Result<_, StoreError>>()?;
         Ok(Window { faces, embedded, gaps, next })
