@@ -69,7 +69,7 @@ pub async fn change(
     }
     let active = app.active_name().await?.unwrap_or_else(|| model.clone());
     app.database.begin_model_change(&active, &model, without_missing, Timestamp::now()).await?;
-    tracing::info!(active, target = model, without_missing, "the model that compares faces is being changed");
+    tracing::info!(from = active, to = model, without_missing, "the model that compares faces is being changed");
     // Where nothing is missing, as on the way back, it is done with the response.
     if app.database.switch_model(Timestamp::now()).await? == SwitchOutcome::NotComplete {
         app.change_begun.notify_one();

@@ -178,6 +178,9 @@ impl Relational {
 
     /// Says that the target cannot have these faces.
     pub async fn put_gaps(&self, tenant: &TenantId, target: &str, gaps: &[(VectorId, Gap)]) -> Result<(), StoreError> {
+        if gaps.is_empty() {
+            return Ok(());
+        }
         let mut transaction = self.begin().await?;
         for (id, gap) in gaps {
             let sql = "INSERT INTO face_model_gaps (tenant, model, id, reason) VALUES ($1, $2, $3, $4) \
