@@ -20,12 +20,15 @@ make redis_password "$(random 24)"
 make mongodb_password "$(random 24)"
 # The operator's; no service has it.
 make mongodb_root_password "$(random 24)"
-# Of the role with which workers compare faces (compose.faces-live.yaml).
-make worker_password "$(random 24)"
+# Of the database's roles for services that need less than its owner may: alert-stream, faces, and workers that compare faces
+# (compose.faces-live.yaml).
+for role in verifier faces worker; do make "${role}_password" "$(random 24)"; done
 make grafana_password "$(random 24)"
 # The members of a replica set prove by it that they belong together; its characters are those of Base64.
 make mongodb_key "$(head -c 96 /dev/urandom | base64 | tr -d '\n')"
 make database_url "postgres://sightline:$(cat postgres_password)@postgres:5432/sightline"
-make worker_database_url "postgres://sightline_worker:$(cat worker_password)@postgres:5432/sightline"
+for role in verifier faces worker; do
+  make "${role}_database_url" "postgres://sightline_$role:$(cat "${role}_password")@postgres:5432/sightline"
+done
 make redis_url "redis://:$(cat redis_password)@redis:6379"
 make mongodb_uri "mongodb://sightline:$(cat mongodb_password)@mongodb:27017/sightline?replicaSet=rs0&authSource=admin"

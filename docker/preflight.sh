@@ -7,8 +7,8 @@ fault() {
   failed=1
 }
 
-for name in admin_token database_url mongodb_key mongodb_password mongodb_root_password mongodb_uri postgres_password redis_password \
-  redis_url; do
+for name in admin_token database_url faces_database_url faces_password mongodb_key mongodb_password mongodb_root_password mongodb_uri \
+  postgres_password redis_password redis_url verifier_database_url verifier_password; do
   [ -s "/run/secrets/$name" ] || fault "the secret $name is empty: scripts/compose-secrets FOLDER creates it, where FOLDER is that of SECRETS_DIR"
 done
 

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use accounts::Scope;
+use api_kit::auth::AuthError;
+use api_kit::error::{ApiError, RequestError};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
@@ -17,10 +19,10 @@ use platform::query::{Invalid, Parameters, Query};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::cursor::AlertCursor;
+use crate::cursor::{AlertCursor, InvalidCursor};
 use crate::entry::{AlertFilter, AlertShape};
 use crate::resume::{Replay, stream_start};
-use crate::stream_credentials::StreamCredentials;
+use crate::stream_credentials::{StreamCredential, StreamCredentials};
 use crate::subscription::{Subscriber, SubscriberSlot, Subscription};
 use crate::window::AlertWindow;
 use crate::{Config, Deps};
@@ -29,7 +31,7 @@ mod credential;
 mod error;
 
 use credential::Credential;
-use error::ApiError;
+use error::{StreamError, caller_refused};
 
 /// Longest label or rule name in a filter, in characters.
 const MAX_NAME: usize = 64;
@@ -70,14 +72,25 @@ impl App {
     }
 }
 
+impl Shared {
+    /// Authenticates a credential, which must have the scope `alerts:read`.
+    async fn authorise(&self, credential: &Credential) -> Result<Arc<StreamCredential>, ApiError> {
+        let opened = self.credentials.open(credential.token()).await.map_err(caller_refused)?;
+        if !opened.caller.may(Scope::AlertsRead) {
+            return Err(AuthError::MissingScope(Scope::AlertsRead).into());
+        }
+        Ok(opened)
+    }
+}
+
 /// All routes.
 pub fn router(app: App) -> Router {
     Router::new()
         .route("/v1/alerts", get(alerts))
         .route("/v1/alerts/cookie", post(cookie))
         .route("/alerts", get(vehicles))
-        .method_not_allowed_fallback(|| async { ApiError::MethodNotAllowed })
-        .fallback(|| async { ApiError::UnknownPath })
+        .method_not_allowed_fallback(|| async { ApiError::from(StreamError::MethodNotAllowed) })
+        .fallback(|| async { ApiError::from(StreamError::UnknownPath) })
         .with_state(app)
 }
 
@@ -110,11 +123,12 @@ impl AlertsQuery {
     fn cursor(&self, headers: &HeaderMap) -> Result<Option<AlertCursor>, ApiError> {
         let header = match headers.get("last-event-id").map(HeaderValue::to_str) {
             Some(Ok(text)) => Some(text),
-            Some(Err(_)) => return Err(ApiError::Invalid("Last-Event-ID is not valid text".to_owned())),
+            Some(Err(_)) => return Err(RequestError::Invalid("Last-Event-ID is not valid text".to_owned()).into()),
             None => None,
         };
         let text = header.filter(|text| !text.is_empty()).or(self.last_event_id.as_deref());
-        let read = |text: &str| text.parse().map_err(|error| ApiError::Invalid(format!("last event id: {error}")));
+        let invalid = |error: InvalidCursor| ApiError::from(RequestError::Invalid(format!("last event id: {error}")));
+        let read = |text: &str| text.parse::<AlertCursor>().map_err(invalid);
         text.filter(|text| !text.is_empty()).map(read).transpose()
     }
 }
@@ -146,7 +160,7 @@ pub fn parse_start(header: HeaderValue, query: &str) -> Result<Option<AlertCurso
     let query: AlertsQuery = Query::read(&uri).map_err(|Invalid(_)| invalid)?;
     let cursor = query.cursor(&HeaderMap::from_iter([(HeaderName::from_static("last-event-id"), header)]));
     drop(AlertFilter::of(&caller, AlertShape::Alert).only(query.stream, query.label, query.rule));
-    cursor.map_err(|error| error.into_response().status())
+    cursor.map_err(|error| error.status())
 }
 
 /// Older clients get alerts about vehicles only.
@@ -166,20 +180,18 @@ async fn listen(
     uri: &Uri,
     shape: AlertShape,
 ) -> Result<Response, ApiError> {
-    let stream_credential = app.credentials.open(credential.token()).await?;
-    if !stream_credential.caller.may(Scope::AlertsRead) {
-        return Err(ApiError::Forbidden);
-    }
+    let stream_credential = app.authorise(credential).await?;
     let query: AlertsQuery = Query::read(uri)?;
     let cursor = query.cursor(headers)?;
     let filter = AlertFilter::of(&stream_credential.caller, shape).only(query.stream, query.label, query.rule);
-    let permit = Arc::clone(&app.slots).try_acquire_owned().map_err(|_| ApiError::Busy)?;
+    let permit = Arc::clone(&app.slots).try_acquire_owned().map_err(|_| StreamError::Busy)?;
     let slot = SubscriberSlot::new(&app.window, permit);
 
-    let start = stream_start(&app.window, &*app.bus, cursor).await?;
+    let start = stream_start(&app.window, &*app.bus, cursor).await.map_err(StreamError::from)?;
     let replay = if start.is_old {
-        let permit = Arc::clone(&app.replays).try_acquire_owned().map_err(|_| ApiError::Busy)?;
-        Some(Replay::open(&app.window, &*app.bus, start.handled_up_to, permit).await?)
+        let permit = Arc::clone(&app.replays).try_acquire_owned().map_err(|_| StreamError::Busy)?;
+        let opened = Replay::open(&app.window, &*app.bus, start.handled_up_to, permit).await;
+        Some(opened.map_err(StreamError::from)?)
     } else {
         None
     };
@@ -197,13 +209,10 @@ async fn listen(
 /// A browser's `EventSource` cannot send an `Authorization` header: it gets its credential as a cookie that no script reads.
 async fn cookie(State(App(app)): State<App>, headers: HeaderMap) -> Result<Response, ApiError> {
     let credential = Credential::from_bearer(&headers)?;
-    let stream_credential = app.credentials.open(credential.token()).await?;
-    if !stream_credential.caller.may(Scope::AlertsRead) {
-        return Err(ApiError::Forbidden);
-    }
+    let stream_credential = app.authorise(&credential).await?;
     // It never expires, reads every tenant and allows everything.
     if stream_credential.caller.user.is_none() {
-        return Err(ApiError::OperatorToken);
+        return Err(StreamError::OperatorToken.into());
     }
     let left =
         stream_credential.caller.valid_until.map(|end| end.duration_since(SystemTime::now()).unwrap_or_default());

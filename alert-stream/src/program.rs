@@ -9,9 +9,8 @@ use api_kit::callers::{CallerArgs, Callers};
 use bus::{KafkaArgs, KafkaBus, TopicArgs};
 use clap::Parser;
 use platform::config::{HttpArgs, OperatorArgs};
-use platform::http::{self, OperatorPorts};
-use platform::traces::{TraceExporter, Traces};
-use platform::{shutdown, telemetry};
+use platform::traces::Traces;
+use platform::{Process, shutdown};
 use settings::{Check, SettingErrors};
 
 use crate::{Config, Deps};
@@ -51,27 +50,18 @@ pub async fn main() -> ExitCode {
 }
 
 async fn run(program: Program) -> anyhow::Result<()> {
-    let Program { config, topics, kafka, callers, http: listen, operator } = program;
-    telemetry::init(&operator.log, operator.log_format)?;
-    telemetry::start_metrics();
-    let traces = TraceExporter::start(&operator.traces)?;
+    let Program { config, topics, kafka, callers, http, operator } = program;
+    let process = Process::start(operator)?;
     let callers = callers.connect().await?;
     let deps = connect(&topics, &kafka, &callers).await?;
-    let deps = Deps { traces: traces.service("alert-stream"), ..deps };
-    let mut listener = http::listen(&listen).await?;
-    let stop = listener.leave(shutdown::on_signal()?);
-    let health = crate::health(&config, &deps).until(listener.leaving());
-    let ports = OperatorPorts::open(&operator, &health, axum::Router::new()).await?;
-    let running = async {
-        tokio::try_join!(crate::run(config, deps.clone(), listener, stop.clone()), ports.serve(stop.clone()), async {
-            callers.watch_revocations(stop.clone()).await;
-            Ok(())
-        })?;
+    let deps = Deps { traces: process.traces("alert-stream"), ..deps };
+    let health = crate::health(&config, &deps);
+    let running = process.serve(&http, health, async |listener, stop| {
+        let serving = crate::run(config, deps.clone(), listener, stop.clone());
+        tokio::try_join!(serving, callers.watch_revocations(stop))?;
         Ok(deps.bus.close().await?)
-    };
-    let ended = shutdown::within(operator.stop_grace, stop.clone(), Box::pin(running)).await;
-    traces.close().await;
-    ended
+    });
+    running.await
 }
 
 async fn connect(topics: &TopicArgs, kafka: &KafkaArgs, callers: &Callers) -> anyhow::Result<Deps> {

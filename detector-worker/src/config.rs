@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bus::TopicArgs;
 use clap::{ArgAction, Args};
-use contracts::{DetectorName, FaceArgs, FrameArgs};
+use contracts::{DetectorName, FaceArgs, FrameArgs, StrangerArgs};
 use settings::{Check, SettingErrors, bytes, count, duration, on_off};
 use vision::pipeline::PipelineSettings;
 use vision::{InferenceArgs, ModelArgs};
@@ -82,6 +82,10 @@ pub struct SharedArgs {
     /// What enrolled faces are used for.
     #[command(flatten)]
     pub faces: FaceArgs,
+
+    /// What is known of strangers.
+    #[command(flatten)]
+    pub strangers: StrangerArgs,
 }
 
 /// Limits on concurrent work.

@@ -53,7 +53,7 @@ use crash_log::CrashLog;
 use gallery::Galleries;
 use identity::FaceIdentifier;
 use retention::Sweeper;
-use worker::{FrameProcessor, Worker};
+use worker::{FrameProcessor, KeptImages, Worker};
 
 /// The backends of the worker.
 #[derive(Clone)]
@@ -164,7 +164,11 @@ pub async fn run_with(
     let pipeline = Pipeline::start(detectors, config.pipeline(&shared.frames)).await?;
     deps.models_loaded.store(true, Ordering::Relaxed);
     tracing::info!(group, "consuming frames from {}, images in {}", deps.bus.describe(), deps.blobs.describe());
-    let processor = FrameProcessor::new(pipeline, crash_log, &deps, config.keep_images, identifier);
+    let images = KeptImages {
+        are_kept: config.keep_images,
+        of_strangers: shared.strangers.faces_strangers_retention.map(|retention| retention.min(config.image_retention)),
+    };
+    let processor = FrameProcessor::new(pipeline, crash_log, &deps, images, identifier);
     let options = ConsumerOptions {
         max_in_flight: config.capacity.worker_frames,
         max_in_flight_bytes: config.capacity.worker_bytes,

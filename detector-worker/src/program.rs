@@ -9,9 +9,7 @@ use bus::{KafkaArgs, KafkaBus};
 use clap::{Args, Parser, Subcommand};
 use gallery::Galleries;
 use platform::config::{HttpArgs, OperatorArgs};
-use platform::http::{self, OperatorPorts};
-use platform::traces::TraceExporter;
-use platform::{Health, shutdown, telemetry};
+use platform::{Health, Process, shutdown};
 use settings::{Check, SettingErrors};
 use store::{BlobArgs, DatabaseArgs, GalleryArgs, Relational};
 
@@ -47,6 +45,7 @@ impl EnrolledFaces {
         let DatabaseArgs { database_connections, .. } = self.database;
         let database = Relational::postgres(self.database.url()?.expose(), database_connections).await?;
         database.check_schema().await?;
+        database.log_face_search().await;
         Ok(self.galleries.galleries(&database))
     }
 }
@@ -112,43 +111,24 @@ pub async fn main() -> ExitCode {
 
 async fn work(own: Own, kafka: &KafkaArgs, blobs: &BlobArgs, faces: &EnrolledFaces) -> anyhow::Result<()> {
     let Own { config, shared, operator } = own;
-    telemetry::init(&operator.log, operator.log_format)?;
-    telemetry::start_metrics();
-    let traces = TraceExporter::start(&operator.traces)?;
+    let process = Process::start(operator)?;
     let kafka = kafka.group_member_config()?;
     let blob_url = blobs.url()?;
     let bus = KafkaBus::connect(kafka, &shared.topics.load()?).await?;
     let deps = Deps::new(Arc::new(bus), Arc::new(store::ObjectBlobs::open(blob_url)?));
     let galleries = if config.identity.faces_live { Some(faces.connect().await?) } else { None };
-    let deps = Deps { traces: traces.service("detector-worker"), galleries, ..deps };
+    let deps = Deps { traces: process.traces("detector-worker"), galleries, ..deps };
     let health = crate::health(&config, &deps);
-    let ports = OperatorPorts::open(&operator, &health, axum::Router::new()).await?;
-    let stop = shutdown::on_signal()?;
-    let running = async { tokio::try_join!(crate::run(config, shared, deps, stop.clone()), ports.serve(stop.clone())) };
-    let grace = operator.stop_grace;
-    let ended = shutdown::within(grace, stop.clone(), Box::pin(async { running.await.map(drop) })).await;
-    traces.close().await;
-    ended
+    process.run(&health, async |stop| Box::pin(crate::run(config, shared, deps, stop)).await).await
 }
 
-async fn serve(own: Own, listen: &HttpArgs) -> anyhow::Result<()> {
+async fn serve(own: Own, http: &HttpArgs) -> anyhow::Result<()> {
     let Own { config, shared, operator } = own;
-    telemetry::init(&operator.log, operator.log_format)?;
-    telemetry::start_metrics();
-    let traces = TraceExporter::start(&operator.traces)?;
-    let mut listener = http::listen(listen).await?.traced(traces.service("detector-worker"));
-    let stop = listener.leave(shutdown::on_signal()?);
-    let health = Health::default().until(listener.leaving());
-    let ports = OperatorPorts::open(&operator, &health, axum::Router::new()).await?;
-    let detectors = crate::detectors(&config, &shared)?;
-    let running = async {
-        tokio::try_join!(
-            crate::serve::serve(detectors, config, shared, listener, stop.clone()),
-            ports.serve(stop.clone())
-        )
-    };
-    let grace = operator.stop_grace;
-    let ended = shutdown::within(grace, stop.clone(), Box::pin(async { running.await.map(drop) })).await;
-    traces.close().await;
-    ended
+    let process = Process::start(operator)?;
+    let traces = process.traces("detector-worker");
+    let running = process.serve(http, Health::default(), async |listener, stop| {
+        let detectors = crate::detectors(&config, &shared)?;
+        Box::pin(crate::serve::serve(detectors, config, shared, listener.traced(traces), stop)).await
+    });
+    running.await
 }

@@ -22,7 +22,7 @@ use crate::metrics;
 use crate::publisher::Publisher;
 
 use partition::PartitionTask;
-pub use processor::FrameProcessor;
+pub use processor::{FrameProcessor, KeptImages};
 
 /// Consumes frames for a set of detectors.
 pub struct Worker {

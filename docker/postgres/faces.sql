@@ -14,6 +14,14 @@ GRANT SELECT (id, tenant, username, email, full_name, role, quota, rate_limit, d
 GRANT SELECT, UPDATE (last_used_at) ON api_tokens TO sightline_faces;
 GRANT SELECT (kid, public_key, signs_from, verifies_until) ON signing_keys TO sightline_faces;
 GRANT SELECT, INSERT, UPDATE, DELETE ON face_subjects, face_former_subjects, face_vectors, face_vector_removals TO sightline_faces;
-GRANT SELECT, INSERT, UPDATE ON face_galleries, face_models TO sightline_faces;
+GRANT SELECT, INSERT, UPDATE ON face_galleries, face_models, face_subject_counts TO sightline_faces;
 GRANT SELECT, INSERT, DELETE ON face_model_gaps TO sightline_faces;
 GRANT SELECT, UPDATE ON face_deleted_galleries TO sightline_faces;
+-- Only where PostgreSQL has pgvector. A trigger with the owner's rights writes these values.
+DO $$
+BEGIN
+    IF to_regclass('face_vector_values') IS NOT NULL THEN
+        GRANT SELECT ON face_vector_values TO sightline_faces;
+    END IF;
+END
+$$;

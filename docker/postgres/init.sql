@@ -277,4 +277,16 @@ CREATE INDEX face_former_subjects_by_time ON face_former_subjects (next_at);
 INSERT INTO sightline_schema (version, name, checksum, applied_at, compatible_from)
 VALUES (6, 'former_subjects', '91b1d437b186d4efddc222467fc32d92133e465510c7df627a6d3a090e4c4118', now(), 2);
 
+-- How many subjects each tenant has at most, so that a new subject need not count them all. Creations raise the number and deletions leave
+-- it, so programs that do not know it do no harm by deleting. When it reaches the limit, the subjects are counted and it is exact again. A
+-- creation locks its row until the transaction ends.
+
+CREATE TABLE face_subject_counts (
+    tenant TEXT NOT NULL PRIMARY KEY,
+    at_most BIGINT NOT NULL CHECK (at_most >= 0)
+);
+
+INSERT INTO sightline_schema (version, name, checksum, applied_at, compatible_from)
+VALUES (12, 'subject_counts', '6b5b538ee325379a7434aab00fdea445a1b3396733ad4819dac8492c5de76c96', now(), 2);
+
 COMMIT;

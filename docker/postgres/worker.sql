@@ -9,3 +9,11 @@ BEGIN
 END
 $$;
 GRANT SELECT ON sightline_schema, face_galleries, face_vectors, face_vector_removals, face_models TO sightline_worker;
+-- Only where PostgreSQL has pgvector. A trigger with the owner's rights writes these values.
+DO $$
+BEGIN
+    IF to_regclass('face_vector_values') IS NOT NULL THEN
+        GRANT SELECT ON face_vector_values TO sightline_worker;
+    END IF;
+END
+$$;

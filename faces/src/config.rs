@@ -3,8 +3,11 @@
 use clap::{ArgAction, Args};
 use contracts::{FaceArgs, FrameArgs};
 use settings::{bytes, count, on_off};
+use store::relational::DEFAULT_SUBJECT_LIMIT;
 use vision::pipeline::PipelineSettings;
 use vision::{InferenceArgs, ModelArgs};
+
+use crate::consent::ConsentRule;
 
 /// The service's settings.
 #[derive(Debug, Clone, Args)]
@@ -15,10 +18,19 @@ pub struct Config {
         value_parser = bytes::<usize>(1 << 20..=1 << 40))]
     pub faces_bytes_in_flight: usize,
 
-    /// Maximum number of images that are compared at the same time; further ones are refused
+    /// Maximum number of images that are compared at the same time, half of them for one tenant; further ones are refused
     #[arg(long, env = "SIGHTLINE_FACES_REQUESTS", default_value_t = 16, value_name = "NUMBER",
         value_parser = count::<usize>(1..=10_000))]
     pub faces_requests: usize,
+
+    /// Maximum number of subjects of a tenant; further ones are refused
+    #[arg(long, env = "SIGHTLINE_FACES_SUBJECTS", default_value_t = DEFAULT_SUBJECT_LIMIT, value_name = "NUMBER",
+        value_parser = count::<u64>(1..=1_000_000_000))]
+    pub faces_subjects: u64,
+
+    /// Whether a person must have given consent before a face is enrolled and compared
+    #[arg(long, env = "SIGHTLINE_FACES_CONSENT", default_value = "optional", value_enum, value_name = "RULE")]
+    pub faces_consent: ConsentRule,
 
     /// Whether images with which faces are enrolled are kept, so that the model can be changed later; with `off`, only embeddings are stored
     #[arg(long, env = "SIGHTLINE_FACES_KEEP_IMAGES", default_value = "off", action = ArgAction::Set,

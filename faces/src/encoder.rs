@@ -10,8 +10,9 @@ use bytes::Bytes;
 use contracts::{Detection, DetectorName};
 use gallery::{Calibration, Embedding};
 use tokio::sync::OnceCell;
-use vision::face_quality::{FaceFault, FaceQuality};
-use vision::pipeline::{Failure, Pipeline};
+use vision::face_quality::{FaceFault, FaceQuality, QualityLimits, TURNS, turned_crops, upright_fault};
+use vision::model::{DetectError, Findings, Image};
+use vision::pipeline::{Decoded, Failure, Pipeline};
 use vision::registry::OpenError;
 
 use crate::config::SharedArgs;
@@ -128,16 +129,51 @@ impl Encoder {
     /// # Errors
     /// If there is no model, or the image cannot be decoded.
     pub async fn faces(&self, encoded: Bytes) -> Result<Vec<Face>, EncodeError> {
+        Ok(self.find(encoded).await?.1)
+    }
+
+    /// As [`Encoder::faces`]. If there is only one, its quality is that for enrolment: the fault of a face that must not be enrolled.
+    ///
+    /// # Errors
+    /// If there is no model, or the image cannot be decoded.
+    pub async fn faces_to_enrol(&self, encoded: Bytes, limits: &QualityLimits) -> Result<Vec<Face>, EncodeError> {
+        let (decoded, mut faces) = self.find(encoded).await?;
+        let [face] = faces.as_mut_slice() else { return Ok(faces) };
+        let Ok(quality) = face.quality else { return Ok(faces) };
+        let fault = match quality.fault(limits) {
+            // The direction of a face follows from landmarks, which are wrong if the image is not upright.
+            fault @ (None | Some(FaceFault::Turned { .. })) => {
+                self.upright_fault(&decoded, &face.detection).await?.or(fault)
+            }
+            fault => fault,
+        };
+        if let Some(fault) = fault {
+            face.quality = Err(fault);
+        }
+        Ok(faces)
+    }
+
+    /// The fault of a face that is not upright.
+    async fn upright_fault(&self, decoded: &Decoded, face: &Detection) -> Result<Option<FaceFault>, EncodeError> {
+        let Some(crops) = turned_crops(&decoded.image.pixels, face) else { return Ok(None) };
+        let pipeline = &self.opened().await?.pipeline;
+        let mut confidences = [0.0; TURNS];
+        for (confidence, pixels) in confidences.iter_mut().zip(crops) {
+            let crop = Image { pixels, encoded: Bytes::new(), media_type: "image/png", embed_faces: false };
+            // The most confident first.
+            let surest = detect(pipeline, &Arc::new(crop)).await?.detections.into_iter().next();
+            *confidence = surest.map_or(0.0, |found| found.confidence);
+        }
+        Ok(upright_fault(confidences))
+    }
+
+    /// The image and all of its faces.
+    async fn find(&self, encoded: Bytes) -> Result<(Decoded, Vec<Face>), EncodeError> {
         let Opened { pipeline, model } = self.opened().await?;
         let pixels = pipeline.reserve(&encoded).await.map_err(EncodeError::Internal)?.map_err(EncodeError::Image)?;
         let decoded = pipeline.decode(pixels, encoded, true).await;
         let decoded = decoded.map_err(EncodeError::Internal)?.map_err(EncodeError::Image)?;
-        let outcome = pipeline.detect(&decoded.image, &[0]).await.map_err(EncodeError::Internal)?.pop();
-        let none = || Err(vision::model::DetectError::Inference("no detector is running".to_owned()));
-        let mut found = outcome.unwrap_or_else(none).map_err(|error| match error.failure_code() {
-            Some(code) => EncodeError::Image(Failure { code, message: error.to_string() }),
-            None => EncodeError::NoResult(error.to_string()),
-        })?;
+        let mut found = detect(pipeline, &decoded.image).await?;
         let embedding = |numbers: Vec<f32>| {
             let embedding = Embedding::new(&numbers, model.calibration.dimensions);
             embedding.map_err(|error| EncodeError::Internal(anyhow::anyhow!("{}: {error}", model.name)))
@@ -148,12 +184,23 @@ impl Encoder {
             let quality = FaceQuality::measure(&decoded.image.pixels, &detection);
             Ok(Face { detection, embedding, quality })
         });
-        faces.collect()
+        let faces = faces.collect::<Result<_, EncodeError>>()?;
+        Ok((decoded, faces))
     }
 
     async fn opened(&self) -> Result<&Opened, EncodeError> {
         self.opened.get_or_try_init(|| open(&self.name, &self.shared)).await
     }
+}
+
+/// What the detector finds in an image.
+async fn detect(pipeline: &Pipeline, image: &Arc<Image>) -> Result<Findings, EncodeError> {
+    let outcome = pipeline.detect(image, &[0]).await.map_err(EncodeError::Internal)?.pop();
+    let none = || Err(DetectError::Inference("no detector is running".to_owned()));
+    outcome.unwrap_or_else(none).map_err(|error| match error.failure_code() {
+        Some(code) => EncodeError::Image(Failure { code, message: error.to_string() }),
+        None => EncodeError::NoResult(error.to_string()),
+    })
 }
 
 #[expect(clippy::expect_used, reason = "a constant")]

@@ -15,6 +15,7 @@ use store::{Blobs, Documents, Forgotten, Relational, StoreError, forget_subject}
 use tokio::time::MissedTickBehavior;
 
 use crate::Deps;
+use crate::consent::end_consents_regularly;
 
 /// Time between two looks at what is due.
 const PAUSE: Duration = Duration::from_secs(30);
@@ -42,8 +43,12 @@ pub async fn forget(
     Ok(forgotten)
 }
 
-/// Forgets deleted subjects again, without end. Several processes may do so at once.
+/// Forgets deleted subjects again, and erases the faces of people whose consent ended, without end. Several processes may do so at once.
 pub async fn forget_regularly(deps: &Deps) {
+    tokio::join!(forget_deleted_regularly(deps), end_consents_regularly(deps));
+}
+
+async fn forget_deleted_regularly(deps: &Deps) {
     let kept = ids_kept(&deps.topics);
     let mut ticks = tokio::time::interval(PAUSE);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -5,10 +5,12 @@ mod current_model;
 mod enrol;
 mod error;
 mod image_body;
+mod image_places;
 mod model;
 pub mod reject;
 mod subjects;
 mod vector_ids;
+mod watchlists;
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -22,16 +24,18 @@ use api_kit::openapi;
 use api_kit::upload::{BodyLimits, BytesInFlight};
 use axum::routing::get;
 use axum::{Json, Router};
-use contracts::Topics;
+use contracts::{SubjectId, TenantId, Topics};
 use gallery::Galleries;
+use jiff::Timestamp;
 use platform::Health;
 use store::{Blobs, Documents, Relational};
-use tokio::sync::{Notify, Semaphore, SemaphorePermit};
+use tokio::sync::Notify;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::encoder::Encoders;
-use crate::{Config, Deps, Faces, SharedArgs};
+use crate::{Config, ConsentRule, Deps, Faces, SharedArgs};
 use error::FaceError;
+use image_places::{ImagePlaces, Place};
 
 /// Largest JSON body, in bytes: metadata with the escapes of JSON.
 const JSON_BYTES: usize = 64 << 10;
@@ -45,6 +49,10 @@ const BODY_TOTAL: Duration = Duration::from_secs(30);
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(20);
 /// The same of a route with an image, which may open the models.
 const IMAGE_RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Path of the document of this service alone. A server with several services has one of all of them at `/openapi.json`; behind a proxy
+/// that path is another service's.
+const DOCUMENT: &str = "/v1/faces/openapi.json";
 
 /// Routes of this service with their part of the OpenAPI document.
 pub type Routes = api_kit::describe::Routes<App>;
@@ -71,8 +79,8 @@ pub struct Inner {
     pub blobs: Arc<dyn Blobs>,
     /// The retention of what a deletion does not reach.
     topics: Topics,
-    /// One permit for each image that is decoded or compared.
-    images: Semaphore,
+    /// A place for each request whose images are decoded and compared.
+    images: Arc<ImagePlaces>,
     /// The bytes of request bodies in memory.
     bytes_in_flight: Arc<BytesInFlight>,
     /// Bytes of the largest image.
@@ -111,14 +119,18 @@ impl App {
         let gauge = metrics::gauge!("sightline_faces_bytes_in_flight");
         Self(Arc::new(Inner {
             accounts: deps.accounts.clone(),
-            database: deps.database.clone(),
+            database: deps
+                .database
+                .clone()
+                .with_subject_limit(config.faces_subjects)
+                .requiring_consent(config.faces_consent == ConsentRule::Required),
             encoders: Encoders::new(shared),
             change_begun: Notify::new(),
             galleries: deps.galleries.clone(),
             documents: Arc::clone(&deps.documents),
             blobs: Arc::clone(&deps.blobs),
             topics: deps.topics.clone(),
-            images: Semaphore::new(config.faces_requests),
+            images: ImagePlaces::new(config.faces_requests),
             bytes_in_flight: BytesInFlight::new(config.faces_bytes_in_flight, gauge),
             max_bytes: shared.frames.max_frame_bytes,
             may_search: shared.uses.faces_search,
@@ -131,24 +143,39 @@ impl App {
         BodyLimits { bytes: self.max_bytes, ..self.json_limits() }
     }
 
-    /// Limits of a form with two images.
-    fn pair_limits(&self) -> BodyLimits {
+    /// Limits of a form with several images, together as large as two of the largest.
+    fn form_limits(&self) -> BodyLimits {
         BodyLimits { bytes: 2 * self.max_bytes + FORM_OVERHEAD, ..self.json_limits() }
     }
 
-    /// A place among the images that are decoded and compared at the same time.
+    /// Checks that the faces of a subject of the tenant may be enrolled and compared, before a model runs.
     ///
     /// # Errors
-    /// When all are taken.
-    fn place(&self) -> Result<SemaphorePermit<'_>, ApiError> {
-        self.images.try_acquire().map_err(|_| FaceError::Busy.into())
+    /// When the tenant has no such subject, or it has no valid consent.
+    async fn check_comparable(&self, tenant: &TenantId, id: SubjectId) -> Result<(), ApiError> {
+        let subject = self.database.subject(tenant, id).await?.ok_or(FaceError::NoSubject(id))?;
+        if self.database.may_compare(subject.consent.as_ref(), Timestamp::now()) {
+            return Ok(());
+        }
+        Err(FaceError::ConsentMissing(id).into())
+    }
+
+    /// A place among the requests whose images are decoded and compared at the same time.
+    ///
+    /// # Errors
+    /// When all are taken, or the tenant has its share.
+    fn place(&self, tenant: &TenantId) -> Result<Place, ApiError> {
+        Ok(self.images.take(tenant)?)
     }
 }
 
-/// All routes.
+/// All routes, and their document.
 pub fn routes() -> Routes {
     let with_image = enrol::routes().merge(compare::routes()).merge(reject::routes()).merge(model::routes());
-    with_timeout(RESPONSE_TIMEOUT, subjects::routes()).merge(with_timeout(IMAGE_RESPONSE_TIMEOUT, with_image))
+    let without_image = subjects::routes().merge(watchlists::routes());
+    let routes = with_timeout(RESPONSE_TIMEOUT, without_image).merge(with_timeout(IMAGE_RESPONSE_TIMEOUT, with_image));
+    let document = Json(openapi::base().merge_from(routes.get_openapi().clone()));
+    routes.route(DOCUMENT, get(|| async { document }))
 }
 
 /// The router of a process that has only this service.

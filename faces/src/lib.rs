@@ -5,6 +5,7 @@
 //! image ──▶ Encoder: decode ▶ find the face ▶ embedding ──┬─ enrol ──▶ Relational: subjects, vectors
 //!           (opened by the first request)                 ├─ verify ──▶ vectors of one subject ──▶ decide
 //!                                                         └─ search ──▶ Galleries: all of the tenant ──▶ matches
+//! consent that ends ──▶ Relational: its vectors are erased
 //! change of the model ──▶ kept images ──▶ Encoder of the new model ──▶ vectors beside the old ones; then one switch
 //! delete ──▶ Relational ──▶ Documents, Blobs: forgotten; a task repeats it until no result with the id can come
 //! reject ──▶ Documents: no subject ──▶ Blobs: is the image kept? ──▶ Encoder ──▶ Relational: a negative
@@ -13,12 +14,14 @@
 //! In: images over HTTP, with the caller's tenant. Out: subjects, verdicts, matches.
 //!
 //! Guarantees: an embedding never leaves the process except into the database. A caller sees and compares only its tenant's subjects.
-//! A search sees every change that was committed before it began, on any instance. A caller states how often strangers may be taken
+//! A search sees every change that was committed before it began, on any instance. The faces of
+//! a person whose consent ended are not compared. A caller states how often strangers may be taken
 //! for one person, not a similarity; what the model cannot promise is refused. Bodies, pixels and galleries in memory are bounded.
 //! A request compares with the model that was active at its beginning, and never with vectors of another.
 //! Without a model for embeddings everything but comparing works, and says what is missing.
 
 mod config;
+mod consent;
 mod encoder;
 mod forget;
 mod http;
@@ -38,7 +41,8 @@ use store::{Blobs, Documents, Relational};
 use tokio_util::sync::CancellationToken;
 
 pub use config::{Config, SharedArgs};
-pub use forget::forget_regularly;
+pub use consent::{ConsentRule, check_consents};
+pub use forget::{forget_regularly, remaining};
 
 /// Dependencies of the service.
 #[derive(Clone)]
@@ -60,17 +64,23 @@ pub struct Deps {
 }
 
 /// The service is ready when the accounts and the subjects can be read. Without Redis it counts requests for itself. Without documents or
-/// images it compares faces, and refuses to delete and to reject.
+/// images it compares faces, and refuses to delete and to reject. A note says who searches large galleries.
 pub fn health(deps: &Deps) -> Health {
+    let database = deps.database.clone();
+    let search = move || {
+        let database = database.clone();
+        async move { database.face_search().await.map_or_else(|error| error.to_string(), |search| search.to_string()) }
+    };
     Health::default()
         .with_shared("accounts", &deps.accounts, |accounts| async move { accounts.check().await })
         .with_optional_shared("redis", deps.accounts.shared_limits(), |limits| async move { limits.check().await })
+        .with_note("large galleries", search)
 }
 
 /// Serves `listener` until `stop`. A process with several services has [`Faces::routes`] on the port of another one instead.
 ///
 /// # Errors
-/// When the listener fails.
+/// When the listener fails, or somebody is enrolled without consent where it is required.
 pub async fn run(
     config: Config,
     shared: SharedArgs,
@@ -79,6 +89,7 @@ pub async fn run(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let listener = listener.into().traced(deps.traces.clone());
+    check_consents(&config, &deps.database).await?;
     let health = health(&deps).until(listener.leaving());
     let faces = Faces::new(&config, &shared, &deps);
     let router = http::router(&faces, &health);

@@ -10,9 +10,7 @@ use bus::TopicArgs;
 use clap::Parser;
 use contracts::{FaceArgs, FrameArgs};
 use platform::config::{HttpArgs, OperatorArgs};
-use platform::http::{self, OperatorPorts};
-use platform::traces::TraceExporter;
-use platform::{shutdown, telemetry};
+use platform::{Process, shutdown};
 use settings::{Check, SettingErrors};
 use store::{BlobArgs, GalleryArgs, MongoArgs, MongoDocuments, ObjectBlobs};
 use vision::{InferenceArgs, ModelArgs};
@@ -75,14 +73,13 @@ pub async fn main() -> ExitCode {
 }
 
 async fn run(program: Program) -> anyhow::Result<()> {
-    let Program { config, frames, models, inference, uses, callers, galleries, stores, topics, http: listen, operator } =
+    let Program { config, frames, models, inference, uses, callers, galleries, stores, topics, http, operator } =
         program;
-    telemetry::init(&operator.log, operator.log_format)?;
-    telemetry::start_metrics();
-    let traces = TraceExporter::start(&operator.traces)?;
+    let process = Process::start(operator)?;
     let StoreArgs { mongo, blobs } = stores;
     let (uri, blob_url) = (mongo.uri()?, blobs.url()?);
     let callers = callers.connect().await?;
+    callers.database.log_face_search().await;
     let documents = MongoDocuments::connect(uri.expose(), mongo.mongodb_database.as_deref()).await?;
     let deps = Deps {
         accounts: callers.accounts.clone(),
@@ -91,21 +88,13 @@ async fn run(program: Program) -> anyhow::Result<()> {
         documents: Arc::new(documents),
         blobs: Arc::new(ObjectBlobs::open(blob_url)?),
         topics: topics.load()?,
-        traces: traces.service("faces"),
+        traces: process.traces("faces"),
     };
     let shared = SharedArgs { frames, models, inference, uses };
-    let mut listener = http::listen(&listen).await?;
-    let stop = listener.leave(shutdown::on_signal()?);
-    let health = crate::health(&deps).until(listener.leaving());
-    let ports = OperatorPorts::open(&operator, &health, axum::Router::new()).await?;
-    let running = async {
-        tokio::try_join!(crate::run(config, shared, deps, listener, stop.clone()), ports.serve(stop.clone()), async {
-            callers.watch_revocations(stop.clone()).await;
-            Ok(())
-        })?;
-        Ok(())
-    };
-    let ended = shutdown::within(operator.stop_grace, stop.clone(), Box::pin(running)).await;
-    traces.close().await;
-    ended
+    let health = crate::health(&deps);
+    let running = process.serve(&http, health, async |listener, stop| {
+        let serving = crate::run(config, shared, deps, listener, stop.clone());
+        tokio::try_join!(serving, callers.watch_revocations(stop)).map(drop)
+    });
+    running.await
 }

@@ -1,4 +1,4 @@
-//! The active rules: the built-in ones and the tenants', refreshed every second.
+//! The active rules: the built-in ones and the tenants', with the watchlists that they name, refreshed every second.
 //!
 //! A rule that costs too much, alone or together with the older rules of its tenant, is not active ([`within_budget`]). The API shows
 //! the same to its owner.
@@ -11,10 +11,12 @@ use std::time::Duration;
 use consumer_kit::{Retry, backoff, repeat};
 use contracts::{Rule, RuleId, TenantId};
 use metrics::{counter, gauge};
-use rules::{BuiltInRuleSettings, Condition, Error, Subject, built_in_rules, within_budget};
-use store::{RuleStore, StoreError};
+use rules::{BuiltInRuleSettings, Condition, Error, NO_WATCHLISTS, Subject, Watchlists, built_in_rules, within_budget};
+use store::{RuleStore, StoreError, WatchlistStore};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+
+use crate::active_watchlists::{ActiveWatchlists, ListKey};
 
 /// Longest delay before a changed rule is active.
 const REFRESH_EVERY: Duration = Duration::from_secs(1);
@@ -50,6 +52,7 @@ impl ActiveRule {
 pub struct RuleSet {
     built_in: Vec<Arc<ActiveRule>>,
     tenants: HashMap<TenantId, Vec<Arc<ActiveRule>>>,
+    watchlists: HashMap<TenantId, Watchlists>,
 }
 
 impl RuleSet {
@@ -57,6 +60,22 @@ impl RuleSet {
     pub fn of(&self, tenant: &TenantId) -> impl Iterator<Item = &ActiveRule> {
         let own = self.tenants.get(tenant).map(Vec::as_slice).unwrap_or_default();
         self.built_in.iter().chain(own).map(Arc::as_ref)
+    }
+
+    /// The watchlists of a tenant, as far as its rules name them.
+    pub fn watchlists(&self, tenant: &TenantId) -> &Watchlists {
+        self.watchlists.get(tenant).unwrap_or(&NO_WATCHLISTS)
+    }
+
+    /// The watchlists that the rules of tenants name.
+    fn named_lists(&self) -> HashSet<ListKey> {
+        let of_rule = |tenant: &TenantId, rule: &ActiveRule| -> Vec<ListKey> {
+            rule.condition.watchlists().map(|name| (tenant.clone(), name.clone())).collect()
+        };
+        let of_tenant = |(tenant, rules): (&TenantId, &Vec<Arc<ActiveRule>>)| -> Vec<ListKey> {
+            rules.iter().flat_map(|rule| of_rule(tenant, rule)).collect()
+        };
+        self.tenants.iter().flat_map(of_tenant).collect()
     }
 
     /// The cost of these rules together, in steps for each detection.
@@ -71,6 +90,7 @@ pub struct ActiveRules {
     store: Arc<dyn RuleStore>,
     current: watch::Sender<Arc<RuleSet>>,
     compiled: tokio::sync::Mutex<CompiledRules>,
+    watchlists: ActiveWatchlists,
 }
 
 impl ActiveRules {
@@ -79,6 +99,7 @@ impl ActiveRules {
     pub async fn start(
         settings: BuiltInRuleSettings,
         store: Arc<dyn RuleStore>,
+        watchlists: Arc<dyn WatchlistStore>,
         stop: &CancellationToken,
     ) -> Option<Arc<Self>> {
         let rules = Arc::new(Self {
@@ -86,6 +107,7 @@ impl ActiveRules {
             store,
             current: watch::Sender::new(Arc::default()),
             compiled: tokio::sync::Mutex::default(),
+            watchlists: ActiveWatchlists::new(watchlists),
         });
         let mut retry = Retry::new("the rules cannot be read", backoff::STORE, stop);
         while let Err(error) = rules.refresh().await {
@@ -109,7 +131,8 @@ impl ActiveRules {
         let mut rules = self.built_in.clone();
         rules.extend(self.store.all_rules().await?);
         rules.retain(|rule| rule.enabled);
-        let set = self.compiled.lock().await.update(rules).await;
+        let mut set = self.compiled.lock().await.update(rules).await;
+        set.watchlists = self.watchlists.read(set.named_lists()).await?;
         self.current.send_replace(Arc::new(set));
         Ok(())
     }

@@ -44,6 +44,7 @@ pub fn alerts(rules: &RuleSet, result: &ResultEvent, now: Timestamp) -> Evaluate
             width: *width,
             height: *height,
             captured_at: data.captured_at,
+            watchlists: rules.watchlists(&result.tenant),
         })
     };
     let of_rule = |rule: &ActiveRule| {

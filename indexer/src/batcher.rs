@@ -132,6 +132,10 @@ impl BatchReader {
                 dead_letters,
                 rules,
                 retention: SignedDuration::try_from(config.retention).unwrap_or(SignedDuration::MAX),
+                strangers_retention: config.strangers.faces_strangers_retention.map(|retention| {
+                    // At most a century.
+                    SignedDuration::try_from(retention).unwrap_or(SignedDuration::MAX)
+                }),
                 first_results: BoundedMap::new(REMEMBERED_RESULTS),
                 traces: deps.traces.clone(),
             },
@@ -306,6 +310,8 @@ struct BatchBuilder {
     dead_letters: DeadLetterQueue,
     rules: Arc<ActiveRules>,
     retention: SignedDuration,
+    /// That of strangers, if it is another one.
+    strangers_retention: Option<SignedDuration>,
     /// The event id of the first result of each frame and detector.
     first_results: BoundedMap<(TenantId, FrameId, DetectorName), Uuid>,
     traces: Traces,
@@ -366,7 +372,9 @@ impl BatchBuilder {
         if let Some(traceparent) = span.traceparent() {
             alerts.iter_mut().for_each(|alert| alert.traceparent = Some(traceparent.clone()));
         }
-        Ok((Indexed { result, alerts, indexed_at, expires_at }, steps))
+        let of_strangers = |retention| indexed_at.checked_add(retention).unwrap_or(expires_at);
+        let strangers_expire_at = self.strangers_retention.map(of_strangers);
+        Ok((Indexed { result, alerts, indexed_at, expires_at, strangers_expire_at }, steps))
     }
 
     /// Whether the detector has published a result for this frame before, under another event id, as after a crash. The

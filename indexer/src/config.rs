@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use contracts::TenantId;
+use contracts::{StrangerArgs, TenantId};
 use settings::{count, duration, milliseconds};
 
 /// One minute.
@@ -19,6 +19,10 @@ pub struct Config {
     #[arg(long, env = "SIGHTLINE_RETENTION", default_value = "30d", value_name = "DURATION",
         value_parser = duration(SHORTEST_RETENTION..=LONGEST_RETENTION))]
     pub retention: Duration,
+
+    /// What is known of strangers.
+    #[command(flatten)]
+    pub strangers: StrangerArgs,
 
     /// Most results in one write
     #[arg(long, env = "SIGHTLINE_INDEX_BATCH", default_value_t = 500, value_name = "RESULTS",

@@ -16,6 +16,7 @@
 //! becomes a dead letter. When the log or the store refuses everything, the service ends with the error.
 
 mod active_rules;
+mod active_watchlists;
 mod alerts;
 mod batcher;
 mod bounded_map;
@@ -36,7 +37,7 @@ use metrics::gauge;
 use platform::Health;
 use platform::traces::Traces;
 use rules::BuiltInRuleSettings;
-use store::{ResultStore, RuleStore};
+use store::{ResultStore, RuleStore, WatchlistStore};
 use tokio_util::sync::CancellationToken;
 
 pub use config::Config;
@@ -59,6 +60,8 @@ pub struct Deps {
     pub documents: Arc<dyn ResultStore>,
     /// The tenants' rules.
     pub rules: Arc<dyn RuleStore>,
+    /// The watchlists that these rules name.
+    pub watchlists: Arc<dyn WatchlistStore>,
     /// Starts the spans of the service.
     pub traces: Traces,
 }
@@ -82,7 +85,8 @@ pub async fn run(
     deps: Deps,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let rules = ActiveRules::start(built_ins, Arc::clone(&deps.rules), &stop).await;
+    let (stored_rules, watchlists) = (Arc::clone(&deps.rules), Arc::clone(&deps.watchlists));
+    let rules = ActiveRules::start(built_ins, stored_rules, watchlists, &stop).await;
     let Some(rules) = rules else { return Ok(()) };
     let sender = Sender::new(deps.bus.producer(), stop.clone());
     let dead_letters = DeadLetterQueue::of(&*deps.bus, TopicRole::Results, sender.clone())

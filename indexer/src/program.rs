@@ -8,9 +8,8 @@ use std::sync::Arc;
 use bus::{KafkaArgs, KafkaBus, TopicArgs};
 use clap::Parser;
 use platform::config::OperatorArgs;
-use platform::http::OperatorPorts;
-use platform::traces::{TraceExporter, Traces};
-use platform::{shutdown, telemetry};
+use platform::traces::Traces;
+use platform::{Process, shutdown};
 use rules::BuiltInRuleSettings;
 use settings::{Check, SettingErrors};
 use store::MongoArgs;
@@ -53,21 +52,15 @@ pub async fn main() -> ExitCode {
 
 async fn run(program: Program) -> anyhow::Result<()> {
     let Program { config, topics, built_ins, kafka, mongo, operator } = program;
-    telemetry::init(&operator.log, operator.log_format)?;
-    telemetry::start_metrics();
-    let traces = TraceExporter::start(&operator.traces)?;
+    let process = Process::start(operator)?;
     let deps = connect(&topics, &kafka, &mongo).await?;
-    let deps = Deps { traces: traces.service("indexer"), ..deps };
+    let deps = Deps { traces: process.traces("indexer"), ..deps };
     let health = crate::health(&config, &deps);
-    let ports = OperatorPorts::open(&operator, &health, axum::Router::new()).await?;
-    let stop = shutdown::on_signal()?;
-    let running = async {
-        tokio::try_join!(crate::run(config, built_ins, deps.clone(), stop.clone()), ports.serve(stop.clone()))?;
+    let running = process.run(&health, async |stop| {
+        Box::pin(crate::run(config, built_ins, deps.clone(), stop)).await?;
         Ok(deps.bus.close().await?)
-    };
-    let ended = shutdown::within(operator.stop_grace, stop.clone(), running).await;
-    traces.close().await;
-    ended
+    });
+    running.await
 }
 
 async fn connect(topics: &TopicArgs, kafka: &KafkaArgs, mongo: &MongoArgs) -> anyhow::Result<Deps> {
@@ -76,5 +69,11 @@ async fn connect(topics: &TopicArgs, kafka: &KafkaArgs, mongo: &MongoArgs) -> an
     let bus = KafkaBus::connect(kafka, &topics.load()?).await?;
     let documents = MongoDocuments::connect(uri.expose(), mongo.mongodb_database.as_deref()).await?;
     let documents = Arc::new(documents);
-    Ok(Deps { bus: Arc::new(bus), documents: documents.clone(), rules: documents, traces: Traces::off() })
+    Ok(Deps {
+        bus: Arc::new(bus),
+        documents: documents.clone(),
+        rules: documents.clone(),
+        watchlists: documents,
+        traces: Traces::off(),
+    })
 }

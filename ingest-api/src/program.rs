@@ -12,9 +12,8 @@ use api_kit::describe::Routes;
 use bus::{KafkaArgs, KafkaBus};
 use clap::Parser;
 use platform::config::{HttpArgs, OperatorArgs};
-use platform::http::{self, OperatorPorts};
-use platform::traces::{TraceExporter, Traces};
-use platform::{Health, shutdown, telemetry};
+use platform::traces::Traces;
+use platform::{Health, Process, shutdown};
 use store::{
     BlobArgs, Blobs, DatabaseArgs, Documents, FilesInUse, MongoArgs, MongoDocuments, ObjectBlobs, Relational,
     tenant_erasers,
@@ -98,33 +97,21 @@ fn workers() -> usize {
 }
 
 async fn run(program: Program) -> anyhow::Result<()> {
-    let Program { config, shared, connections, tokens, http: listen, operator } = program;
-    telemetry::init(&operator.log, operator.log_format)?;
-    telemetry::start_metrics();
+    let Program { config, shared, connections, tokens, http, operator } = program;
+    let process = Process::start(operator)?;
     if config.accounts.smtp_url.is_none() {
         tracing::warn!(
             "SIGHTLINE_SMTP_URL is not set: password-reset mails are not sent but written to this log, with their secrets"
         );
     }
-    let traces = TraceExporter::start(&operator.traces)?;
     let deps = connect(&connections, &shared, &tokens, &config).await?;
-    let deps = Deps { traces: traces.service("ingest-api"), ..deps };
-    let accounts_service = deps.accounts_service.clone();
-    let mut listener = http::listen(&listen).await?;
-    let stop = listener.leave(shutdown::on_signal()?);
-    let health = crate::health(&config, &deps).until(listener.leaving());
-    let ports = OperatorPorts::open(&operator, &health, axum::Router::new()).await?;
-    let running = Box::pin(async {
-        tokio::try_join!(
-            crate::run(config, shared, deps, listener, stop.clone()),
-            maintain(accounts_service, stop.clone()),
-            ports.serve(stop.clone())
-        )
-        .map(drop)
+    let deps = Deps { traces: process.traces("ingest-api"), ..deps };
+    let (health, accounts_service) = (crate::health(&config, &deps), deps.accounts_service.clone());
+    let running = process.serve(&http, health, async |listener, stop| {
+        let serving = crate::run(config, shared, deps, listener, stop.clone());
+        tokio::try_join!(serving, maintain(accounts_service, stop)).map(drop)
     });
-    let ended = shutdown::within(operator.stop_grace, stop.clone(), running).await;
-    traces.close().await;
-    ended
+    Box::pin(running).await
 }
 
 /// Runs the maintenance of accounts until `stop`.

@@ -49,7 +49,8 @@ services:
 configs:
   topics: { file: $work/topics.yaml }
 YAML
-use "$docker/compose.yaml" "$docker/compose.dev.yaml" "$docker/compose.tls.yaml" "$docker/compose.tls.dev.yaml" "$work/names.yaml"
+# With workers that compare faces, too.
+use "$docker"/compose{,.dev,.tls,.tls.dev,.faces-live,.faces-live.dev}.yaml "$work/names.yaml"
 compose up --detach --wait "${services[@]}" nginx
 docker compose cp nginx:/etc/nginx/tls/ca.pem "$work/ca.pem" >/dev/null 2>&1 || fail "there is no ca.pem"
 address=https://localhost
@@ -63,6 +64,10 @@ for topic in intellisite.detections intellisite.alerts; do
   [ "$(wc -l <"$work/consumed")" = 1 ] || fail "nothing on $topic"
 done
 ok "the reference system's topics have vehicles and alerts, with TLS of certificates for trying"
+reader=$(docker compose exec -T postgres psql --username sightline --tuples-only --no-align --command \
+  "SELECT DISTINCT usename FROM pg_stat_activity WHERE usename = 'sightline_worker'")
+[ "$reader" = sightline_worker ] || fail "the worker does not read the enrolled faces with its role"
+ok "the worker compares faces with the secrets of development"
 
 # PUBLIC_URL is not set here, and a user's token has the issuer of ingest-api: alert-stream must expect the same one.
 call /v1/users --json '{"username": "ann", "email": "ann@example.org", "password": "lamp ostrich kettle"}' >"$work/user.json"

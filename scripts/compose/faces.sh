@@ -5,6 +5,30 @@
 [ "${address:-}" = https://localhost ] || fail "the part faces needs the part production before it"
 [ "$(networks faces)" = 'sightline_data sightline_edge ' ] || fail "the service of faces is in the networks: $(networks faces)"
 
+# sql ROLE STATEMENT: as a role, by the address that its service has.
+sql() { docker compose exec -T postgres psql --tuples-only --no-align "$(cat "$SECRETS_DIR/$1_database_url")" --command "$2" 2>&1 || true; }
+# refused_to ROLE STATEMENT: the role must lack the right.
+refused_to() {
+  local reply
+  reply=$(sql "$1" "$2")
+  [[ $reply = *permission\ denied* ]] || fail "the role of $1 may $2: $reply"
+}
+
+connected=$(docker compose exec -T postgres psql --username sightline --tuples-only --no-align --command \
+  "SELECT DISTINCT usename FROM pg_stat_activity WHERE application_name = 'sightline' ORDER BY usename" | paste -sd' ')
+[ "$connected" = 'sightline sightline_faces sightline_verifier' ] || fail "the services are connected to the database as: $connected"
+refused_to faces 'SELECT password_hash FROM users'
+refused_to faces 'SELECT private_key FROM signing_keys'
+refused_to verifier 'SELECT password_hash FROM users'
+refused_to verifier 'SELECT name FROM face_subjects'
+ok "alert-stream and faces have database roles of their own, which read no secret"
+
+# The document of each service is where its routes are.
+paths() { call "$1" | jq --compact-output '.paths | keys | map(select(startswith("/v1/faces/")))'; }
+[ "$(paths /openapi.json)" = '[]' ] || fail "the document of ingest-api has the routes of faces: $(paths /openapi.json)"
+[[ $(paths /v1/faces/openapi.json) = *'"/v1/faces/search"'* ]] || fail "there is no document of faces: $(call /v1/faces/openapi.json)"
+ok "the routes of faces are described at /v1/faces/openapi.json, through nginx"
+
 # as TOKEN PATH ARGUMENT…: `call` as a user.
 as() {
   local token=$1
@@ -67,16 +91,13 @@ else
     responds 200 '.subject == $id and .negative != null' --arg id "$subject"
   done
   ok "a recognised face is rejected through nginx, and that is undone"
-  reply=$(docker compose exec -T postgres psql "$(cat "$SECRETS_DIR/worker_database_url")" --command 'SELECT name FROM face_subjects' 2>&1 || true)
-  [[ $reply = *permission\ denied* ]] || fail "the worker's role reads names: $reply"
+  refused_to worker 'SELECT name FROM face_subjects'
   # Again, as each start does it: the role exists, and a changed password takes effect.
   rm "$SECRETS_DIR"/worker_{password,database_url}
   "$root/scripts/compose-secrets" "$SECRETS_DIR"
-  compose up --force-recreate --no-deps worker-role
-  docker compose exec -T postgres psql "$(cat "$SECRETS_DIR/worker_database_url")" --command 'SELECT 1 FROM face_vectors' >/dev/null \
-    || fail "the changed password of the worker's role does not work"
+  compose up --force-recreate --no-deps database-roles
+  [ "$(sql worker 'SELECT count(*) FROM face_vectors WHERE false')" = 0 ] || fail "the changed password of the worker's role does not work"
   ok "a worker that compares faces says who it is, and its role reads vectors but no name"
-  compose rm --stop --force worker-role
   COMPOSE_FILE=$before
   compose up --detach --wait detector-worker
 fi

@@ -1,12 +1,15 @@
 # Part of scripts/compose/run.sh: every combination of files is valid and keeps the rules of docs/DEPLOY.md.
 # shellcheck shell=bash
 
-mkdir -p "$SECRETS_DIR" "$TLS_DIR"
+"$root/scripts/compose-secrets" "$SECRETS_DIR"
+mkdir -p "$TLS_DIR"
 
-check_rules() {
-  local broken
-  broken=$(jq --raw-output --from-file "$root/scripts/compose/rules.jq" "$work/config.json")
-  [ -z "$broken" ] || fail "$COMPOSE_FILE: $broken"
+# broken_rules FILE…: the rules that a combination breaks, one a line.
+broken_rules() {
+  use "$@"
+  SIGHTLINE_IMAGE='' SIGHTLINE_CAMERA_IMAGE='' docker compose config --format json >"$work/config.json" \
+    || fail "docker compose config of $COMPOSE_FILE"
+  jq --raw-output --from-file "$root/scripts/compose/rules.jq" "$work/config.json"
 }
 
 combinations=(
@@ -23,19 +26,39 @@ combinations=(
 for extra in monitoring gpu cameras faces-live "monitoring gpu cameras faces-live"; do
   for number in 0 1 2 3 4 5; do
     added=${combinations[number]}
-    for file in $extra; do added+=" $docker/compose.$file.yaml"; done
+    for file in $extra; do
+      added+=" $docker/compose.$file.yaml"
+      [[ $added != *compose.dev.yaml* || ! -f $docker/compose.$file.dev.yaml ]] || added+=" $docker/compose.$file.dev.yaml"
+    done
     combinations+=("$added")
   done
 done
 
 for combination in "${combinations[@]}"; do
   # shellcheck disable=SC2086 # One path a word.
-  use $combination
-  SIGHTLINE_IMAGE='' SIGHTLINE_CAMERA_IMAGE='' docker compose config --format json >"$work/config.json" \
-    || fail "docker compose config of $COMPOSE_FILE"
-  check_rules
+  broken=$(broken_rules $combination)
+  [ -z "$broken" ] || fail "$combination: $broken"
 done
 ok "${#combinations[@]} combinations are valid and keep the rules"
+
+# breaks SERVICE WHAT FILE…: the rules notice a combination that does not start, or starts with too much.
+breaks() {
+  local wanted="$1: $2" broken
+  shift 2
+  broken=$(broken_rules "$@")
+  grep --quiet --line-regexp --fixed-strings "$wanted" <<<"$broken" || fail "not noticed in $*: $wanted; only: $broken"
+}
+breaks detector-worker "its secrets are files, which development does not have" \
+  "$docker/compose.yaml" "$docker/compose.dev.yaml" "$docker/compose.faces-live.yaml"
+printf 'services: { faces: { environment: { SIGHTLINE_DATABASE_URL_FILE: /run/secrets/database_url } } }\n' >"$work/owner.yaml"
+breaks faces "it connects to the database with another role than its own" "$docker/compose.yaml" "$work/owner.yaml"
+ok "secrets that development does not have, and a service that is the owner of the tables, are noticed"
+
+# Each secret of production is one that scripts/compose-secrets makes, except the token of the cameras.
+broken_rules "$docker"/compose{,.tls,.monitoring,.faces-live}.yaml >/dev/null
+while read -r secret; do [ -s "$secret" ] || fail "scripts/compose-secrets does not make $secret"; done \
+  < <(jq --raw-output '.secrets[].file' "$work/config.json")
+ok "scripts/compose-secrets makes every secret"
 
 use "$docker/compose.yaml"
 subnet=$(docker compose config --format json | jq --raw-output '.networks.edge.ipam.config[0].subnet')

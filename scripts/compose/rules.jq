@@ -1,9 +1,17 @@
 # The rules of docs/DEPLOY.md for `docker compose config --format json`. Prints a line for each service that breaks one.
-def once: .key | IN("preflight", "secrets", "certs", "mongodb-init", "migrate", "topics", "worker-role");
+def once: .key | IN("preflight", "secrets", "certs", "mongodb-init", "migrate", "topics", "database-roles");
+# Secrets that docs/DEPLOY.md makes by a step of its own, in development too.
+def made_by_a_step: IN("camera_token", "grafana_password");
+# The address with which a service connects to the database. In development the volume has all of them.
+def database_url: .value.environment.SIGHTLINE_DATABASE_URL_FILE // "" | ltrimstr("/run/secrets/");
+def database_url_of: {
+  "ingest-api": "database_url", "migrate": "database_url", "dev": "database_url",
+  "alert-stream": "verifier_database_url", "faces": "faces_database_url", "detector-worker": "worker_database_url"
+};
 def values: (.value.environment // {}) | to_entries[] | select(.value != null) | .value |= tostring;
 def is_password: (.value | test("://[^/]*:[^/]*@")) or ((.key | test("PASSWORD|TOKEN$")) and (.value | startswith("/run/") | not));
 
-def broken:
+def broken($development):
   if .value.logging.options."max-size" == null or .value.logging.options."max-file" == null then "no limit of its log" else empty end,
   if (once | not) and .key != "dev" and .value.restart != "always" then "it stays away after a crash of the engine" else empty end,
   if (once | not) and .value.mem_limit == null then "no limit of its memory" else empty end,
@@ -23,6 +31,11 @@ def broken:
   if .key == "faces" and ((.value.networks | keys) != ["data", "edge"] or .value.read_only != true or .value.cap_drop != ["ALL"]
     or any(.value.environment | keys[]; test("KAFKA")))
   then "what decodes foreign images has more than it needs" else empty end,
+  if database_url as $url | $url != "" and $url != database_url_of[.key]
+  then "it connects to the database with another role than its own" else empty end,
+  # Development makes its secrets itself, in a volume, so there are no files.
+  if $development and any((.value.secrets // [])[]; .source | made_by_a_step | not)
+  then "its secrets are files, which development does not have" else empty end,
   # Development has all secrets in one volume.
   if .key == "detector-worker" and ((.value.secrets // []) | map(.source) - ["worker_database_url"]) != []
   then "what decodes foreign images has more than it needs" else empty end,
@@ -30,4 +43,4 @@ def broken:
   then "it may delete topics" else empty end,
   if any((.value.ports // [])[]; .host_ip != "127.0.0.1") and .key != "nginx" then "published beyond this machine" else empty end;
 
-.services | to_entries[] | "\(.key): \(broken)"
+(.services.secrets != null) as $development | .services | to_entries[] | "\(.key): \(broken($development))"

@@ -112,6 +112,8 @@ check_broken_values() {
   refuses /networkPolicies/servers/kafka/ports/0 --set-json 'networkPolicies.servers.kafka.ports=[99999]'
   refuses networkPolicies.servers.kafka.ports --set kafka.brokers=kafka:9093
   refuses networkPolicies.servers.s3.ports --set blobs.endpoint=http://minio.storage:9000
+  refuses /secret/keys/facesDatabaseUrl --set secret.keys.facesDatabaseUrl=
+  refuses /secret/keys/verifierDatabaseUrl --set secret.keys.verifierDatabaseUrl=
   refuses secret.keys.workerDatabaseUrl --set-string settings.SIGHTLINE_FACES_LIVE=on
   refuses /faces/autoscaling/kind --set faces.autoscaling.kind=keda
   refuses /ingress/rejectPath --set ingress.rejectPath=reject

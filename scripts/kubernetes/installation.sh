@@ -24,6 +24,7 @@ prepare_namespace() {
   kubectl apply --filename "$kubernetes/namespace.yaml" >/dev/null
   custom_kinds | tr , '\n' | xargs -n 1 kubectl apply --server-side --filename >/dev/null
   kube create secret generic sightline --from-literal=admin-token=token --from-literal=database-url=postgres://host/ \
+    --from-literal=verifier-database-url=postgres://host/ --from-literal=faces-database-url=postgres://host/ \
     --from-literal=mongodb-uri=mongodb://host/ --from-literal=redis-url=redis://host/ >/dev/null
   within 20 "the namespace's account" kube get serviceaccount default
   within 20 "the custom kinds" kubectl wait --for=condition=Established crd --all --timeout=0s

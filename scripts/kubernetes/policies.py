@@ -33,8 +33,15 @@ def environment(items, *which):
     return container(items, *which)["env"]
 
 
-def change(items, name, value):
-    next(variable for variable in environment(items) if variable["name"] == name)["value"] = value
+def change(items, name, value, *which):
+    next(variable for variable in environment(items, *which) if variable["name"] == name)["value"] = value
+
+
+def with_credential(items, key, *which):
+    """Gives a pod the database's address of another key of the Secret."""
+    change(items, "SIGHTLINE_DATABASE_URL_FILE", f"/run/secrets/sightline/{key}", *which)
+    secrets = next(volume for volume in pod(items, *which)["volumes"] if volume["name"] == "secrets")
+    secrets["secret"]["items"].append({"key": key, "path": key})
 
 
 def without(items, kind, end):
@@ -68,6 +75,11 @@ BROKEN = {
         lambda items: environment(items).append({"name": "SIGHTLINE_ADMIN_ADDR", "value": "0.0.0.0:9600"}),
         lambda items: container(items)["ports"].append({"name": "admin", "containerPort": 9600}),
         lambda items: find(items, "NetworkPolicy", "indexer")["spec"]["ingress"][0]["ports"].append({"port": 9600}),
+    ],
+    "database-role": [
+        lambda items: with_credential(items, "database-url", "Deployment", "faces"),
+        lambda items: with_credential(items, "database-url", "Deployment", "alert-stream"),
+        lambda items: with_credential(items, "faces-database-url", "Deployment", "alert-stream"),
     ],
     "secret-in-environment": [
         lambda items: environment(items).append({"name": "SIGHTLINE_DATABASE_URL", "value": "postgres://user:password@host/"})

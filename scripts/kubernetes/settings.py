@@ -15,6 +15,8 @@ SECRETS = "/run/secrets/sightline/"
 CREDENTIALS = {
     "admin-token": "0123456789abcdef0123456789abcdef0123456789abcdef",
     "database-url": "postgres://sightline:password@postgres.example.org:5432/sightline",
+    "verifier-database-url": "postgres://sightline_verifier:password@postgres.example.org:5432/sightline",
+    "faces-database-url": "postgres://sightline_faces:password@postgres.example.org:5432/sightline",
     "worker-database-url": "postgres://sightline_worker:password@postgres.example.org:5432/sightline",
     "mongodb-uri": "mongodb://mongodb.example.org:27017/sightline?replicaSet=rs0",
     "redis-url": "redis://redis.example.org:6379",

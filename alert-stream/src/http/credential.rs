@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use api_kit::auth::{AuthError, bearer_token};
+use api_kit::error::ApiError;
 use axum::extract::FromRequestParts;
 use http::header::{AUTHORIZATION, COOKIE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
 
-use crate::http::error::ApiError;
+use crate::http::error::StreamError;
 
 /// Name of the cookie.
 const COOKIE_NAME: &str = "sightline_alerts";
@@ -27,13 +29,7 @@ impl Credential {
 
     /// The bearer token of a request.
     pub fn from_bearer(headers: &HeaderMap) -> Result<Self, ApiError> {
-        let header = headers.get(AUTHORIZATION).ok_or(ApiError::NoCredential)?;
-        let text = header.to_str().map_err(|_| ApiError::NoCredential)?;
-        let (scheme, token) = text.trim().split_once(' ').ok_or(ApiError::NoCredential)?;
-        let token = token.trim();
-        if !scheme.eq_ignore_ascii_case("bearer") || token.is_empty() {
-            return Err(ApiError::NoCredential);
-        }
+        let token = bearer_token(headers).ok_or(StreamError::NoCredential)?;
         Ok(Self(token.to_owned()))
     }
 
@@ -54,7 +50,7 @@ impl Credential {
         // The characters of a bearer token (RFC 6750) are legal in a cookie; no token of ours has others.
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
         if !self.0.bytes().all(legal) {
-            return Err(ApiError::InvalidCredential);
+            return Err(AuthError::InvalidCredential.into());
         }
         let age = left.map(|left| format!("; Max-Age={}", left.as_secs())).unwrap_or_default();
         let encrypted =
@@ -62,7 +58,7 @@ impl Credential {
         let secure = if encrypted { "; Secure" } else { "" };
         let cookie = |path: &str, token: &str, age: &str| {
             let cookie = format!("{COOKIE_NAME}={token}; Path={path}; HttpOnly; SameSite=Strict{age}{secure}");
-            HeaderValue::from_str(&cookie).map_err(|_| ApiError::InvalidCredential)
+            HeaderValue::from_str(&cookie).map_err(|_| ApiError::from(AuthError::InvalidCredential))
         };
         let [path, older_path] = COOKIE_PATHS;
         Ok([cookie(path, &self.0, &age)?, cookie(FORMER_PATH, "", "; Max-Age=0")?, cookie(older_path, &self.0, &age)?])
@@ -77,6 +73,6 @@ impl<S: Send + Sync> FromRequestParts<S> for Credential {
         if headers.contains_key(AUTHORIZATION) {
             return Self::from_bearer(headers);
         }
-        Self::from_cookie(headers).ok_or(ApiError::NoCredential)
+        Ok(Self::from_cookie(headers).ok_or(StreamError::NoCredential)?)
     }
 }

@@ -51,6 +51,46 @@ async fn every_error_is_a_problem_with_a_code() {
 }
 
 #[tokio::test]
+async fn errors_say_what_is_peculiar_to_the_streams() {
+    let test = TestStream::new();
+    test.accounts.add("no-scopes", Caller { scopes: Vec::new(), ..reader("alice", None) });
+    let replica = test.replica(&[]).await;
+    for (method, path, token, detail) in [
+        (
+            Method::GET,
+            "/v1/alerts",
+            None,
+            "this request needs a credential; send Authorization: Bearer <token>, or the cookie of POST /v1/alerts/cookie",
+        ),
+        (Method::GET, "/v1/alerts", Some("no-scopes"), "the token lacks the scope alerts:read"),
+        (
+            Method::GET,
+            "/v1/alert",
+            None,
+            "there is nothing at this path; the paths are /v1/alerts and /v1/alerts/cookie",
+        ),
+        (
+            Method::DELETE,
+            "/v1/alerts",
+            None,
+            "this path does not accept this method; the Allow header lists the methods that it accepts",
+        ),
+        (
+            Method::GET,
+            "/v1/alerts?last_event_id=nonsense",
+            Some(ADMIN),
+            "last event id: not an event id of this stream; omit it to start with the next alert",
+        ),
+    ] {
+        let request = reqwest::Client::new().request(method, format!("http://{}{path}", replica.address));
+        let response = token.into_iter().fold(request, reqwest::RequestBuilder::bearer_auth).send().await.unwrap();
+        let problem: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
+        assert_eq!(problem["detail"], detail, "{path}");
+    }
+    replica.stop().await;
+}
+
+#[tokio::test]
 async fn a_rate_limited_request_gets_429_with_retry_after() {
     let test = TestStream::new();
     test.accounts.add("often", Caller { rate_limit: Some(0), ..reader("alice", None) });
@@ -74,6 +114,7 @@ async fn a_client_over_the_limit_gets_503_until_another_disconnects() {
     let _second = SseClient::listen(replica.address, ADMIN).await;
     let refused = request(replica.address, "/v1/alerts", ADMIN).send().await.unwrap();
     assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(refused.headers()["retry-after"], "5");
     drop(first);
     let started = Instant::now();
     loop {

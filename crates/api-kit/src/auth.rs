@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use accounts::{AccessError, Caller, RateLimitDecision, Scope};
 use axum::extract::FromRequestParts;
-use http::StatusCode;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
+use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 use platform::http::set_tenant;
 
@@ -148,8 +148,7 @@ impl<S: RequiredScope, A: ApiState> FromRequestParts<A> for Authorized<S> {
 /// # Errors
 /// When there is no valid credential, or the rate limit is reached.
 pub async fn authenticate<A: ApiState>(parts: &Parts, app: &A) -> Result<Caller, ApiError> {
-    let header = parts.headers.get(AUTHORIZATION).ok_or(AuthError::NoCredential)?;
-    let token = header.to_str().ok().and_then(bearer).ok_or(AuthError::NoCredential)?;
+    let token = bearer_token(&parts.headers).ok_or(AuthError::NoCredential)?;
     let caller = app.accounts().authenticate(token).await?;
     set_tenant(&parts.extensions, caller.tenant.as_str());
     count_request(parts, app, &caller).await?;
@@ -177,8 +176,29 @@ pub async fn count_request<A: ApiState>(parts: &Parts, app: &A, caller: &Caller)
     Ok(())
 }
 
-/// The token of a `Bearer` credential.
-fn bearer(header: &str) -> Option<&str> {
-    let (scheme, token) = header.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+/// The token of a request's `Bearer` credential.
+pub fn bearer_token(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.trim().split_once(' ')?;
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bearer_token_is_the_rest_of_its_header() {
+        let token = |header: &'static str| {
+            let headers = HeaderMap::from_iter([(AUTHORIZATION, http::HeaderValue::from_static(header))]);
+            bearer_token(&headers).map(str::to_owned)
+        };
+        for header in ["Bearer abc", "bearer abc", "BEARER  abc ", " Bearer abc"] {
+            assert_eq!(token(header).as_deref(), Some("abc"), "{header:?}");
+        }
+        for header in ["", "Bearer", "Bearer ", "Basic abc", "abc"] {
+            assert_eq!(token(header), None, "{header:?}");
+        }
+        assert_eq!(bearer_token(&HeaderMap::new()), None);
+    }
 }

@@ -63,8 +63,12 @@ impl CallerArgs {
 }
 
 impl Callers {
-    /// Keeps revocations up to date until `stop`.
-    pub async fn watch_revocations(&self, stop: CancellationToken) {
+    /// Keeps revocations up to date until `stop`, beside the service.
+    ///
+    /// # Errors
+    /// Never: while the database is away, it tries again.
+    pub async fn watch_revocations(&self, stop: CancellationToken) -> anyhow::Result<()> {
         self.verifier.clone().run(stop).await;
+        Ok(())
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
 use contracts::IdError;
+use contracts::api::Problem;
 use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use platform::problem;
@@ -65,10 +66,21 @@ impl ApiError {
         self.0.challenge()
     }
 
+    /// The problem for one of several items, as a part of a response. It is counted as a response of its own would be.
+    pub fn into_problem(self) -> Problem {
+        let (status, code) = self.0.status_and_code();
+        count_refusal(code);
+        problem::problem(status, code, self.to_string())
+    }
+
     /// Logs a failure of the service. The code that responds to the client calls it once.
     pub fn log(&self) {
         self.0.log();
     }
+}
+
+fn count_refusal(code: &'static str) {
+    metrics::counter!("sightline_http_refusals_total", "code" => code).increment(1);
 }
 
 impl fmt::Display for ApiError {
@@ -90,7 +102,7 @@ impl IntoResponse for ApiError {
             self.log();
         }
         let (status, code) = self.0.status_and_code();
-        metrics::counter!("sightline_http_refusals_total", "code" => code).increment(1);
+        count_refusal(code);
         let mut response = problem::response(status, code, self.to_string());
         let headers = response.headers_mut();
         if let Some(seconds) = self.retry_after() {

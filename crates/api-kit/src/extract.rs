@@ -43,12 +43,36 @@ impl<T: FromStr<Err: Display>, S: Send + Sync> FromRequestParts<S> for PathId<T>
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let Path(text) = Path::<String>::from_request_parts(parts, state)
-            .await
-            .map_err(|_| RequestError::Malformed("the path is not UTF-8 after percent-decoding".to_owned()))?;
-        let id = text.parse().map_err(|error: T::Err| RequestError::Invalid(error.to_string()))?;
-        Ok(Self(id))
+        let Path(text) = Path::<String>::from_request_parts(parts, state).await.map_err(not_utf8)?;
+        Ok(Self(parsed(&text)?))
     }
+}
+
+/// The two parameters of the path, in their order.
+pub struct PathIds<T, U>(pub T, pub U);
+
+impl<T, U> Argument for PathIds<T, U> {}
+
+impl<T, U, S> FromRequestParts<S> for PathIds<T, U>
+where
+    T: FromStr<Err: Display>,
+    U: FromStr<Err: Display>,
+    S: Send + Sync,
+{
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let Path((one, other)) = Path::<(String, String)>::from_request_parts(parts, state).await.map_err(not_utf8)?;
+        Ok(Self(parsed(&one)?, parsed(&other)?))
+    }
+}
+
+fn not_utf8<E>(_: E) -> RequestError {
+    RequestError::Malformed("the path is not UTF-8 after percent-decoding".to_owned())
+}
+
+fn parsed<T: FromStr<Err: Display>>(text: &str) -> Result<T, RequestError> {
+    text.parse().map_err(|error: T::Err| RequestError::Invalid(error.to_string()))
 }
 
 /// The cursor of a list.

@@ -8,6 +8,8 @@ mod bus;
 mod child;
 mod children;
 mod engine;
+mod face_search;
+mod faces;
 mod indexer;
 mod ingest;
 mod latency;
@@ -64,12 +66,16 @@ enum Command {
     SlowReaders(sse::slow::SlowReadersBench),
     /// Connections that send a byte at a time or nothing: how they slow others, and when they are closed
     SlowConnections(slow_connections::SlowConnectionsBench),
+    /// A search among faces that do not fit into memory: in PostgreSQL with pgvector, compared with reading them
+    FaceSearch(face_search::FaceSearchBench),
     /// Many sign-ins at once: how they slow frames, and whether response times reveal which addresses have an account
     SignIns(sign_ins::SignInsBench),
     /// Ten times the load that the services can handle: memory, refusals, throughput, and recovery afterwards
     Overload(overload::OverloadBench),
     /// Images of every size and format for an hour: whether memory stays constant
     Soak(soak::SoakBench),
+    /// Faces among many enrolled people: searches over HTTP and enrolments, on SQLite and PostgreSQL
+    Faces(faces::FacesBench),
     /// Every bench in turn; prints the name of each one that is skipped because its servers or programs are not given
     All(Box<All>),
     #[command(hide = true)]
@@ -95,11 +101,15 @@ struct All {
     #[command(flatten)]
     slow_connections: slow_connections::SlowConnectionsBench,
     #[command(flatten)]
+    face_search: face_search::FaceSearchBench,
+    #[command(flatten)]
     sign_ins: sign_ins::SignInsBench,
     #[command(flatten)]
     overload: overload::OverloadBench,
     #[command(flatten)]
     soak: soak::SoakBench,
+    #[command(flatten)]
+    faces: faces::FacesBench,
 }
 
 impl Bench {
@@ -116,9 +126,11 @@ impl Bench {
             Command::Sse(bench) => print(&bench.run(run_length).await?, json),
             Command::SlowReaders(bench) => print(&bench.run(run_length).await?, json),
             Command::SlowConnections(bench) => print(&bench.run(run_length).await?, json),
+            Command::FaceSearch(bench) => print(&bench.run(&servers, run_length).await?, json),
             Command::SignIns(bench) => print(&bench.run(run_length).await?, json),
             Command::Overload(bench) => print(&bench.run(&servers, run_length).await?, json),
             Command::Soak(bench) => print(&bench.run(run_length).await?, json),
+            Command::Faces(bench) => print(&bench.run(&servers, run_length).await?, json),
             Command::Child(child) => child.run().await,
             Command::All(all) => {
                 print_or_name("bus", all.bus.run(&servers, run_length).await, json)?;
@@ -129,9 +141,11 @@ impl Bench {
                 print_or_name("sse", all.sse.run(run_length).await, json)?;
                 print_or_name("slow-readers", all.slow_readers.run(run_length).await, json)?;
                 print_or_name("slow-connections", all.slow_connections.run(run_length).await, json)?;
+                print_or_name("face-search", all.face_search.run(&servers, run_length).await, json)?;
                 print_or_name("sign-ins", all.sign_ins.run(run_length).await, json)?;
                 print_or_name("overload", all.overload.run(&servers, run_length).await, json)?;
-                print_or_name("soak", all.soak.run(run_length).await, json)
+                print_or_name("soak", all.soak.run(run_length).await, json)?;
+                print_or_name("faces", all.faces.run(&servers, run_length).await, json)
             }
         }
     }

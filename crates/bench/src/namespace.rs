@@ -29,6 +29,19 @@ pub struct Servers {
 }
 
 impl Servers {
+    /// The address of PostgreSQL.
+    ///
+    /// # Errors
+    /// When it is not set.
+    pub fn database_url(&self) -> anyhow::Result<&str> {
+        Ok(self.database.url()?.expose())
+    }
+
+    /// The address of PostgreSQL, if it is set.
+    pub fn optional_database_url(&self) -> Option<&str> {
+        Some(self.database.database_url.as_ref()?.expose())
+    }
+
     /// The connection settings of Kafka; `None` if no brokers are set.
     pub fn kafka(&self) -> anyhow::Result<Option<KafkaConfig>> {
         self.kafka.kafka_brokers.is_some().then(|| kafka_config(&self.kafka)).transpose()

@@ -17,9 +17,10 @@ use crate::ids::{DetectorName, FrameId, RuleId, StreamName};
 use crate::result::FailureCode;
 
 pub use faces::{
-    DeletedSubject, EmbeddedFaces, EnrolledFace, FaceMatch, FaceModelChange, FaceModelStatus, FaceQuality, FaceSearch,
-    HeldData, MissingFace, NewSubject, NoNegative, Rejection, RemainingData, SubjectChange, SubjectMerge, SubjectView,
-    SubjectWithoutFace, Verification,
+    Consent, DeletedSubject, EmbeddedFaces, EnrolledFace, EnrolledImages, Enrolment, FaceMatch, FaceModelChange,
+    FaceModelStatus, FaceQuality, FaceSearch, HeldData, ImageVerdict, MissingFace, NewSubject, NewWatchlist,
+    NoNegative, Rejection, RemainingData, SubjectChange, SubjectMerge, SubjectView, SubjectWithoutFace, Verification,
+    WatchlistSummary, WatchlistView,
 };
 pub use streams::{ReportedState, StreamReport, StreamSettings, StreamState, StreamStateView, StreamView};
 

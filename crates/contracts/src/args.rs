@@ -1,5 +1,7 @@
 //! Settings that several services share: of frames, and of enrolled faces.
 
+use std::time::Duration;
+
 use clap::{ArgAction, Args};
 
 use crate::DetectorName;
@@ -31,3 +33,16 @@ pub struct FaceArgs {
         value_parser = settings::on_off(), value_name = "ON_OFF")]
     pub faces_search: bool,
 }
+
+/// How long what is known of strangers is kept.
+#[derive(Debug, Clone, Default, Args)]
+pub struct StrangerArgs {
+    /// Retention of the faces of people who are not enrolled, such as 12h or 7d: their detections and alerts, and the images of frames
+    /// with nobody who is; not set: that of all others
+    #[arg(long, env = "SIGHTLINE_FACES_STRANGERS_RETENTION", value_name = "DURATION",
+        value_parser = settings::duration(MINUTE..=CENTURY))]
+    pub faces_strangers_retention: Option<Duration>,
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+const CENTURY: Duration = Duration::from_secs(36_525 * 24 * 60 * 60);

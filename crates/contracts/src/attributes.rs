@@ -45,6 +45,11 @@ impl Attributes {
         }
     }
 
+    /// Whether they are those of the face of a stranger: it was compared and is nobody who is enrolled, or it could not be compared.
+    pub fn is_stranger(&self) -> bool {
+        matches!(self.text("identity"), Some("unknown" | "unchecked"))
+    }
+
     /// The value of a number attribute; `None` if it is missing or has another type.
     pub fn number(&self, name: &str) -> Option<f64> {
         match self.get(name) {

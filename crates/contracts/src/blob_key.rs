@@ -89,6 +89,18 @@ impl BlobKey {
         }
     }
 
+    /// The key of an image that is kept until a time, but not beyond the retention of its stream.
+    pub fn of_image_until(
+        end: Timestamp,
+        now: Timestamp,
+        retention: Option<RetentionDays>,
+        tenant: &TenantId,
+        frame: FrameId,
+    ) -> Self {
+        let end = retention.map_or(end, |days| days.expiry(now).min(end));
+        Self::new(BlobKind::FramesUntil, end, tenant, frame)
+    }
+
     /// The kind of the blob.
     pub const fn kind(&self) -> BlobKind {
         self.kind
@@ -205,6 +217,12 @@ mod tests {
             let key = BlobKey::of_kept_image("2026-01-02T23:59:59Z".parse().unwrap(), retention, &tenant, frame);
             assert_eq!(key.to_string(), format!("{expected}/shared/{FRAME}"));
             assert!(key.is_kept_image_of(&tenant, frame) && !key.is_kept_image_of(&TenantId::admin(), frame));
+        }
+        let (now, end) = ("2026-01-02T12:00:00Z".parse().unwrap(), "2026-01-04T12:00:00Z".parse().unwrap());
+        for (retention, day) in [(None, "04"), (Some("1"), "03"), (Some("9"), "04")] {
+            let retention = retention.map(|days| days.parse().unwrap());
+            let key = BlobKey::of_image_until(end, now, retention, &tenant, frame);
+            assert_eq!(key.to_string(), format!("frames-until/2026-01-{day}/shared/{FRAME}"));
         }
         let inbox = BlobKey::new(BlobKind::Inbox, Timestamp::UNIX_EPOCH, &tenant, frame);
         assert!(!inbox.is_kept_image_of(&tenant, frame));

@@ -300,6 +300,15 @@ name!(
     |byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte)
 );
 name!(
+    /// Name of a watchlist: subjects of a tenant that rules look for.
+    WatchlistName,
+    "a watchlist",
+    1..=64,
+    "A-Z a-z 0-9 _ -",
+    "^[A-Za-z0-9_-]{1,64}$",
+    |byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte)
+);
+name!(
     /// Name of a detector, such as `face`.
     DetectorName,
     "a detector",

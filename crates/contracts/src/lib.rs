@@ -32,7 +32,7 @@ pub mod topics;
 pub mod vehicle;
 
 pub use alert::AlertEvent;
-pub use args::{FaceArgs, FrameArgs};
+pub use args::{FaceArgs, FrameArgs, StrangerArgs};
 pub use attributes::{AttributeName, AttributeValue, Attributes, Vehicle};
 pub use blob_key::{BlobKey, BlobKind};
 pub use dead_letter::{Cause, DeadLetter, Origin};
@@ -41,7 +41,7 @@ pub use event::{DecodeError, Event, Headers, Message};
 pub use frame::{FrameContent, FrameEvent};
 pub use ids::{
     AlertId, AlertSubject, ApiTokenId, DetectionId, DetectorName, FrameId, IdError, RuleId, SessionId, StreamName,
-    SubjectId, TenantId, UserId, VectorId,
+    SubjectId, TenantId, UserId, VectorId, WatchlistName,
 };
 pub use result::{FailureCode, Outcome, ResultEvent};
 pub use retention::{RetentionDays, RetentionError};

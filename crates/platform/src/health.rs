@@ -22,6 +22,8 @@ const LIMIT: Duration = Duration::from_secs(3);
 pub enum CheckResult {
     /// It passed.
     Ok,
+    /// It cannot fail: a fact about how the service works now.
+    Note(String),
     /// The service works without this dependency, but not as well.
     Degraded(String),
     /// The service cannot work.
@@ -54,6 +56,21 @@ impl Health {
         E: std::fmt::Display,
     {
         self.add(name, check, CheckResult::Degraded)
+    }
+
+    /// Adds a fact about how the service works, for people. It never makes the service degraded.
+    #[must_use]
+    pub fn with_note<F>(mut self, name: &str, note: impl Fn() -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = String> + Send + 'static,
+    {
+        let check: Check = Arc::new(move || {
+            let running = tokio::time::timeout(LIMIT, note());
+            let text = running.map(|text| text.unwrap_or_else(|_| format!("no response within {LIMIT:?}")));
+            text.map(CheckResult::Note).boxed()
+        });
+        self.checks.push((name.to_owned(), check));
+        self
     }
 
     fn add<F, E>(
@@ -165,6 +182,7 @@ impl Health {
         for (name, result) in results {
             let text = match result {
                 CheckResult::Ok => "ok".to_owned(),
+                CheckResult::Note(text) => text,
                 CheckResult::Degraded(error) => {
                     word = if status == StatusCode::OK { "degraded" } else { word };
                     format!("degraded: {error}")
@@ -199,6 +217,15 @@ mod tests {
         leaving.cancel();
         let expected = json!({"status": "stopping", "checks": {}});
         assert_eq!(answer(&health).await, (StatusCode::SERVICE_UNAVAILABLE, expected));
+    }
+
+    #[tokio::test]
+    async fn a_note_is_shown_and_changes_no_state() {
+        let passes = || async { Ok::<(), String>(()) };
+        let health = Health::default().with("bus", passes).with_note("search", || async { "by PostgreSQL".to_owned() });
+        let expected = json!({"status": "ok", "checks": {"bus": "ok", "search": "by PostgreSQL"}});
+        assert_eq!(answer(&health).await, (StatusCode::OK, expected));
+        assert!(health.is_ready().await);
     }
 
     #[tokio::test]

@@ -1,7 +1,7 @@
 //! Runtime of a service: log, metrics and traces, shutdown, health, HTTP serving.
 //!
-//! A service's `main` reads its settings ([`settings::parse_and_check`]), starts the log ([`telemetry::init`]), connects, and
-//! runs the library's `run` until [`shutdown::on_signal`] fires. This crate does not depend on frames, detectors or accounts.
+//! A service's `main` reads its settings ([`settings::parse_and_check`]), starts its [`Process`], connects, and runs the library's
+//! `run` in the process until a signal. This crate does not depend on frames, detectors or accounts.
 
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
@@ -15,6 +15,7 @@ mod healthcheck;
 pub mod http;
 mod one_line;
 pub mod problem;
+mod process;
 pub mod query;
 pub mod retry;
 pub mod sending;
@@ -29,4 +30,5 @@ pub use error_chain::{error_chain, root_cause};
 pub use health::{CheckResult, Health};
 pub use healthcheck::Healthcheck;
 pub use one_line::one_line;
+pub use process::Process;
 pub use stderr::{error_line, print_lines_within};

@@ -9,21 +9,25 @@ use http::header::{CONTENT_TYPE, HeaderValue};
 /// Maximum length of a detail in characters. A detail may quote input, and the response must not become as large as the request.
 const LONGEST: usize = 500;
 
-/// An error response: a status, a stable code for programs, and a detail for people that says what to do.
-pub fn response(status: StatusCode, code: &str, mut detail: String) -> Response {
+/// A problem: a status, a stable code for programs, and a detail for people that says what to do. For a part of a response.
+pub fn problem(status: StatusCode, code: &str, mut detail: String) -> Problem {
     if let Some((end, _)) = detail.char_indices().nth(LONGEST) {
         detail.truncate(end);
         detail.push('…');
     }
-    let problem = Problem {
+    Problem {
         kind: "about:blank".to_owned(),
         title: status.canonical_reason().unwrap_or_default().to_owned(),
         status: status.as_u16(),
         code: code.to_owned(),
         detail,
         request_id: crate::http::request_id(),
-    };
-    let mut response = (status, Json(problem)).into_response();
+    }
+}
+
+/// An error response: a status, a stable code for programs, and a detail for people that says what to do.
+pub fn response(status: StatusCode, code: &str, detail: String) -> Response {
+    let mut response = (status, Json(problem(status, code, detail))).into_response();
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     response
 }

@@ -8,7 +8,7 @@
 use std::time::Instant;
 
 use contracts::{Attributes, BoundingBox, Detection, DetectorName, FrameId, Vehicle};
-use rules::{Condition, DetectionSubject, Subject};
+use rules::{Condition, DetectionSubject, NO_WATCHLISTS, Subject};
 
 /// Evaluations of each condition.
 const ROUNDS: u32 = 2_000;
@@ -31,6 +31,7 @@ fn conditions() -> Vec<String> {
         repeat("make.contains('x')", "||", 50),
         repeat("make.lowerAscii()=='x'", "||", 60),
         repeat("size(make)==0", "||", 80),
+        (0..60).map(|number| format!("watchlist('{number}')")).collect::<Vec<_>>().join("||"),
         format!("label in [{}]", repeat("'a'", ",", 200)),
         format!("make in [{}]", repeat("model", ",", 110)),
         format!("{} == 'x'", joined(20)),
@@ -62,6 +63,7 @@ fn main() {
         width: 640,
         height: 480,
         captured_at: jiff::Timestamp::UNIX_EPOCH,
+        watchlists: &NO_WATCHLISTS,
     });
     println!("{:>6}  {:>10}  {:>8}", "steps", "µs", "ns/step");
     for source in conditions() {

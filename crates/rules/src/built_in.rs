@@ -65,7 +65,7 @@ mod tests {
     use contracts::{Detection, FrameId, Vehicle};
 
     use super::*;
-    use crate::{Condition, DetectionSubject, Subject};
+    use crate::{Condition, DetectionSubject, NO_WATCHLISTS, Subject};
 
     fn detection(label: &str, category: Option<&str>) -> Detection {
         let vehicle = Vehicle { category: category.map(str::to_owned), ..Vehicle::default() };
@@ -92,6 +92,7 @@ mod tests {
             width: 0,
             height: 0,
             captured_at,
+            watchlists: &NO_WATCHLISTS,
         };
         let rules = built_in_rules(&settings).into_iter();
         rules

@@ -1,19 +1,20 @@
 //! Type-checks a condition before it is evaluated.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use cel::IdedExpr;
 use cel::common::ast::{CallExpr, Expr, LiteralValue, SelectExpr};
-use contracts::AttributeName;
+use contracts::{AttributeName, WatchlistName};
 
 use crate::condition::Error;
 use crate::subject::{self, ATTRIBUTES, VARIABLES};
+use crate::watchlists::WATCHLIST;
 
 /// Maximum depth of the syntax tree. The evaluator recurses on the caller's stack, which may be small.
 const MAX_DEPTH: usize = 48;
 /// The functions that conditions may call, for messages.
-const FUNCTIONS: &str = "contains, startsWith, endsWith, lowerAscii, size, double, int";
+const FUNCTIONS: &str = "contains, startsWith, endsWith, lowerAscii, size, double, int, watchlist";
 
 /// Type of an expression.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,13 +46,23 @@ impl ValueType {
     }
 }
 
-/// The type of a condition, and of each attribute that it reads.
-pub(crate) fn type_of(expression: &IdedExpr) -> Result<(ValueType, BTreeMap<String, ValueType>), Error> {
+/// What a checked condition is and reads.
+#[derive(Debug)]
+pub(crate) struct Checked {
+    pub(crate) value_type: ValueType,
+    /// The type of each attribute.
+    pub(crate) attributes: BTreeMap<String, ValueType>,
+    /// The watchlists that it names.
+    pub(crate) watchlists: BTreeSet<WatchlistName>,
+}
+
+/// Checks a condition.
+pub(crate) fn check(expression: &IdedExpr) -> Result<Checked, Error> {
     let mut checker = Checker::default();
     // A condition that is just an attribute must be boolean.
     checker.infer_attribute(expression, Some(ValueType::Bool))?;
     let value_type = checker.type_of(expression, 0)?;
-    Ok((value_type, checker.attributes))
+    Ok(Checked { value_type, attributes: checker.attributes, watchlists: checker.watchlists })
 }
 
 fn type_error<T>(reason: impl Into<String>) -> Result<T, Error> {
@@ -93,6 +104,7 @@ fn attribute_name(expression: &IdedExpr) -> Option<&str> {
 #[derive(Debug, Default)]
 struct Checker {
     attributes: BTreeMap<String, ValueType>,
+    watchlists: BTreeSet<WatchlistName>,
 }
 
 impl Checker {
@@ -184,6 +196,9 @@ impl Checker {
         if name == "@in" {
             return self.in_list(&call.args, depth);
         }
+        if name == WATCHLIST {
+            return self.watchlist(call);
+        }
         let expected = operand_type(name);
         let target = match call.target.as_deref() {
             Some(target) => self.unify(&[target], expected, depth)?.first().copied(),
@@ -199,6 +214,17 @@ impl Checker {
             (_, arguments) => self.unify(arguments, expected, depth)?,
         };
         call_type(name, target, &arguments)
+    }
+
+    /// Checks `watchlist("name")`. The name is a literal, so that it is known which lists a condition needs.
+    fn watchlist(&mut self, call: &CallExpr) -> Result<ValueType, Error> {
+        let name = match (call.target.as_deref(), call.args.as_slice()) {
+            (None, [IdedExpr { expr: Expr::Literal(LiteralValue::String(name)), .. }]) => name.inner(),
+            _ => return type_error("watchlist needs the name of one list in quotes, as in watchlist(\"staff\")"),
+        };
+        let name = name.parse::<WatchlistName>().map_err(|error| Error::Type(error.to_string()))?;
+        self.watchlists.insert(name);
+        Ok(ValueType::Bool)
     }
 
     /// Checks `x in [a, b]`: every element must be comparable with `x`.

@@ -1,16 +1,17 @@
 //! Compiles and evaluates one condition.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
 use cel::{Context, Env, ExecutionError, Program, Value};
-use contracts::{Detection, DetectorName, FrameId, Vehicle};
+use contracts::{Detection, DetectorName, FrameId, Vehicle, WatchlistName};
 use jiff::Timestamp;
 
-use crate::check::{ValueType, type_of};
+use crate::check::{Checked, ValueType, check};
 use crate::cost::cost_of;
 use crate::subject::{DetectionSubject, Subject, VariableValues};
+use crate::watchlists::{NO_WATCHLISTS, WATCHLIST};
 
 /// Maximum length of a condition in bytes.
 pub const MAX_SOURCE_BYTES: usize = 2 << 10;
@@ -86,10 +87,11 @@ pub struct Condition {
     compiled: Arc<Compiled>,
 }
 
-/// A checked program, and the type of each attribute that it reads.
+/// A checked program, the type of each attribute that it reads, and the watchlists that it names.
 struct Compiled {
     program: Program,
     attributes: BTreeMap<String, ValueType>,
+    watchlists: BTreeSet<WatchlistName>,
     cost: u32,
 }
 
@@ -99,7 +101,7 @@ impl fmt::Debug for Condition {
     }
 }
 
-/// CEL with its standard library and string functions. [`type_of`] restricts what a condition may use.
+/// CEL with its standard library and string functions. [`check`] restricts what a condition may use.
 static LANGUAGE: LazyLock<Arc<Env>> = LazyLock::new(|| {
     let mut env = Env::stdlib();
     // Fails only if function names collide, which those of this crate do not. A test calls `lowerAscii`.
@@ -133,6 +135,11 @@ impl Condition {
         let variables = VariableValues { subject, attributes: &self.compiled.attributes };
         let mut context = Context::with_env(Arc::clone(&LANGUAGE));
         context.set_variable_resolver(&variables);
+        if !self.compiled.watchlists.is_empty() {
+            let lists = subject.lists_among(&self.compiled.watchlists);
+            // Fails only if another function has the name, which none has. A test calls it.
+            drop(context.add_function(WATCHLIST, move |name: Arc<String>| lists.contains(&*name)));
+        }
         match self.compiled.program.execute(&context) {
             Ok(Value::Bool(matches)) => Ok(matches),
             Ok(_) => Err(Error::Type("the condition must be true or false".to_owned())),
@@ -143,6 +150,11 @@ impl Condition {
     /// The text of the condition.
     pub fn source(&self) -> &str {
         &self.source
+    }
+
+    /// The watchlists that the condition names.
+    pub fn watchlists(&self) -> impl Iterator<Item = &WatchlistName> {
+        self.compiled.watchlists.iter()
     }
 
     /// Upper bound of the work of one evaluation, in steps.
@@ -170,6 +182,7 @@ impl Condition {
             width: 640,
             height: 480,
             captured_at: Timestamp::UNIX_EPOCH,
+            watchlists: &NO_WATCHLISTS,
         };
         self.matches(&Subject::Detection(subject)).map(drop)
     }
@@ -246,16 +259,16 @@ fn compile(source: &str) -> Result<Compiled, Error> {
         let (line, column) = errors.errors.first().map_or((1, 1), |error| error.pos);
         syntax_error(source, line, column)
     })?;
-    match type_of(program.expression())? {
-        (ValueType::Bool, attributes) => {
+    match check(program.expression())? {
+        Checked { value_type: ValueType::Bool, attributes, watchlists } => {
             let cost = cost_of(program.expression(), &attributes);
             if cost > MAX_CONDITION_COST {
                 Err(Error::TooCostly(cost))
             } else {
-                Ok(Compiled { program, attributes, cost })
+                Ok(Compiled { program, attributes, watchlists, cost })
             }
         }
-        (other, _) => Err(Error::Type(format!(
+        Checked { value_type: other, .. } => Err(Error::Type(format!(
             "the condition is {other} and must be true or false; compare it with something, as in confidence > 0.8"
         ))),
     }

@@ -14,6 +14,7 @@ use cel::common::ast::{CallExpr, Expr, LiteralValue};
 
 use crate::check::ValueType;
 use crate::subject::{ATTRIBUTES, LONGEST_TEXT, find};
+use crate::watchlists::WATCHLIST;
 
 /// Cost of one operator, literal or variable.
 const OPERATOR: u64 = 1;
@@ -21,6 +22,8 @@ const OPERATOR: u64 = 1;
 const SELECT: u64 = 3;
 /// Cost of a function call.
 const FUNCTION: u64 = 4;
+/// Cost of looking into a watchlist. The function is made for each evaluation, and the lists have a thousand ids at most.
+const LIST: u64 = 12;
 /// Cost of an element of a list: the list is built for each evaluation.
 const ELEMENT: u64 = 3;
 /// Bytes of text that are read or copied in one step.
@@ -85,6 +88,7 @@ fn call_bounds(call: &CallExpr, attributes: &BTreeMap<String, ValueType>) -> Bou
         "_?_:_" => (OPERATOR + copied, largest),
         "lowerAscii" => (FUNCTION + copied, all),
         "contains" => (FUNCTION + all / SEARCHED_BYTES_PER_STEP, 0),
+        WATCHLIST => (LIST, 0),
         "startsWith" | "endsWith" | "size" | "double" | "int" => (FUNCTION + copied, 0),
         _ => (OPERATOR + copied, 0),
     };

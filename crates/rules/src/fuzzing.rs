@@ -4,7 +4,7 @@
 use contracts::{Attributes, BoundingBox, Detection, DetectorName, FrameId, StreamName, Vehicle};
 use jiff::Timestamp;
 
-use crate::{Condition, DetectionSubject, Error, MAX_SOURCE_BYTES, Subject};
+use crate::{Condition, DetectionSubject, Error, MAX_SOURCE_BYTES, NO_WATCHLISTS, Subject};
 use reason::assert_clean;
 
 #[path = "../../../fuzz/reason.rs"]
@@ -34,6 +34,7 @@ pub fn rules(data: &[u8]) {
                 width: side,
                 height: side,
                 captured_at,
+                watchlists: &NO_WATCHLISTS,
             });
             match condition.matches(&subject) {
                 Ok(_) => {}

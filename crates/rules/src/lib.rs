@@ -19,8 +19,10 @@ mod cost;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod subject;
+mod watchlists;
 
 pub use budget::{MAX_TENANT_COST, evaluated_detections, within_budget};
 pub use built_in::{BuiltInRuleSettings, FACE_SEEN, SUSPICIOUS_VEHICLE, built_in_rules};
 pub use condition::{Condition, Error, MAX_CONDITION_COST, MAX_SOURCE_BYTES};
 pub use subject::{DetectionSubject, Subject};
+pub use watchlists::{NO_WATCHLISTS, Watchlists};

@@ -3,17 +3,18 @@
 //! A new variable needs one line in [`VARIABLES`], and one at the same place in the table of
 //! `docs/RULES.md`. An attribute needs no line: conditions read it as `attributes.NAME`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cel::common::types::{CelBool, CelDouble, CelInt, CelString};
 use cel::common::value::CowVal;
 use cel::context::VariableResolver;
 use contracts::ids::AlertSubject;
-use contracts::{Attributes, BoundingBox, Detection, DetectorName, FrameId, StreamName};
+use contracts::{Attributes, BoundingBox, Detection, DetectorName, FrameId, StreamName, WatchlistName};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::check::ValueType;
+use crate::watchlists::Watchlists;
 
 /// The object that a rule is evaluated on.
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +29,13 @@ impl Subject<'_> {
         match self {
             Self::Detection(subject) => AlertSubject::Frame(subject.frame_id),
         }
+    }
+
+    /// Those of these watchlists that have the enrolled person whose face it is.
+    pub(crate) fn lists_among(&self, names: &BTreeSet<WatchlistName>) -> Vec<String> {
+        let Self::Detection(subject) = self;
+        let person = subject.attributes().text("subject").unwrap_or_default();
+        names.iter().filter(|name| subject.watchlists.contains(name, person)).map(ToString::to_string).collect()
     }
 }
 
@@ -48,6 +56,8 @@ pub struct DetectionSubject<'a> {
     pub height: u32,
     /// Capture time of the frame.
     pub captured_at: Timestamp,
+    /// The watchlists of the tenant.
+    pub watchlists: &'a Watchlists,
 }
 
 /// Largest size of a text that a variable has, in bytes: 128 characters of a vehicle's make. [`Detection::check`] refuses more.

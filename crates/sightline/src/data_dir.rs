@@ -82,6 +82,19 @@ fn unusable(path: &Path, error: &std::io::Error) -> anyhow::Error {
     )
 }
 
+/// Checks that a part is there, so that another folder is not taken for a data folder.
+pub fn check_part(folder: &Path, part: &Path) -> anyhow::Result<()> {
+    if part.exists() {
+        return Ok(());
+    }
+    anyhow::bail!(
+        "{} does not exist, so {} is not the data folder of a `sightline up`; name it with --data-dir, and the servers \
+         that are used instead with their settings",
+        part.display(),
+        folder.display()
+    )
+}
+
 /// The file with the admin's API token.
 pub fn token_file(folder: &Path) -> PathBuf {
     folder.join("admin.token")

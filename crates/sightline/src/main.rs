@@ -10,6 +10,7 @@ mod config_command;
 mod data_dir;
 mod demo;
 mod dlq;
+mod erase;
 mod faces_command;
 mod migrate;
 mod models;
@@ -49,6 +50,8 @@ enum Command {
     Dlq(dlq::command::Dlq),
     /// Add users, list them, change their role, limits or password, or disable them
     User(user::User),
+    /// Check that nothing has the id of a deleted person
+    Erase(erase::Erase),
     /// Migrate accounts and documents to this version
     Migrate(migrate::Migrate),
     /// Copy the data folder to a backup, also while `up` runs
@@ -98,6 +101,7 @@ fn main() -> std::process::ExitCode {
             Command::Topics(topics) => topics.run().await,
             Command::Dlq(dlq) => dlq.run().await,
             Command::User(user) => user.run().await,
+            Command::Erase(erase) => Box::pin(erase.run()).await,
             Command::Migrate(migrate) => migrate.run().await,
             Command::Backup(backup) => backup.run().await,
             Command::Restore(restore) => restore.run().await,

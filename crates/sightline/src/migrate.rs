@@ -27,7 +27,7 @@ pub struct Migrate {
 }
 
 impl Migrate {
-    /// Runs the command and prints a line for accounts and one for documents.
+    /// Runs the command and prints a line for accounts, one for the search for faces in PostgreSQL, and one for documents.
     pub async fn run(self) -> anyhow::Result<()> {
         let server = self.database.database_url.is_some() || self.mongo.mongodb_uri.is_some();
         let folder = if server { self.data_dir.path()? } else { self.data_dir.create()? };
@@ -48,9 +48,12 @@ impl Migrate {
             self.migrate_documents(&folder).await?
         };
         if let Some(database) = accounts {
-            let migrated = database.migrate().await?;
+            let (migrated, search) = (database.migrate().await?, database.face_search().await?);
             database.close().await;
             out::line(format_args!("accounts: {}: {migrated}", database.describe()))?;
+            if self.database.database_url.is_some() {
+                out::line(format_args!("faces: {search}"))?;
+            }
         }
         out::line(format_args!("documents: {documents}"))
     }

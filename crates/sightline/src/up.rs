@@ -13,7 +13,7 @@ mod startup_message;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use accounts::{AdminTokenArgs, RedisArgs, TokenArgs};
+use accounts::{AccountsService, AdminTokenArgs, RedisArgs, TokenArgs};
 use anyhow::Context;
 use api_kit::describe::Routes;
 use bus::{KafkaArgs, TopicArgs};
@@ -118,6 +118,17 @@ impl Check for Up {
     }
 }
 
+/// What runs in this process.
+type Parts = JoinSet<anyhow::Result<()>>;
+
+/// The open ports of the services.
+struct Listeners {
+    /// For clients.
+    public: Listener,
+    /// Of alert-stream, for ingest-api.
+    inner: Listener,
+}
+
 impl Up {
     /// Settings that are valid but probably a mistake.
     pub fn warnings(&self) -> Vec<String> {
@@ -166,64 +177,57 @@ impl Up {
         let startup_message = self.startup_message(&public, ports.admin_addr(), &dependencies)?;
         let cameras = self.camera_program(&public, &dependencies)?;
 
+        faces::check_consents(&self.faces, &dependencies.database).await?;
+
         let mut parts = JoinSet::new();
         let services = cameras::start(cameras, &mut parts, &health, &stop, self.operator.stop_grace);
-        let (bus, files) = (dependencies.bus.clone(), dependencies.files_in_use.clone());
-        let shared = ingest_api::SharedArgs { topics: self.topics, frames: self.frames, rules: self.built_ins };
-        let worker_shared = detector_worker::SharedArgs {
-            topics: shared.topics.clone(),
-            frames: shared.frames.clone(),
-            faces: self.face_uses.clone(),
-        };
-        let built_ins = shared.rules.clone();
-        let faces = faces::SharedArgs {
-            frames: shared.frames.clone(),
-            models: self.worker.models.clone(),
-            inference: self.worker.inference.clone(),
-            uses: self.face_uses,
-        };
-        let faces_deps = dependencies.faces(shared.topics.load()?);
-        let faces = Faces::new(&self.faces, &faces, &faces_deps);
-        // `/readyz` of the public port answers for all services, and the port has their routes.
-        let ingest =
-            ingest_api::Deps { other_services: health.clone(), other_routes: faces.routes(), ..dependencies.ingest() };
-        parts.spawn(ingest_api::run(self.ingest, shared, ingest, public, services.clone()));
-        parts.spawn(detector_worker::run(self.worker, worker_shared, dependencies.worker(), services.clone()));
-        parts.spawn(indexer::run(self.indexer, built_ins, dependencies.indexer(), services.clone()));
-        parts.spawn(alert_stream::run(self.alerts, dependencies.alerts(), inner, services.clone()));
-        let (accounts_service, accounts_stop) = (dependencies.accounts_service.clone(), services.clone());
-        parts.spawn(async move {
-            accounts_service.run(accounts_stop).await;
-            Ok(())
-        });
-        let forgetting = services.clone();
-        parts.spawn(async move {
-            // Dropped at any time: what is left is forgotten after the next start.
-            tokio::select! {
-                () = forgetting.cancelled() => {}
-                () = faces::forget_regularly(&faces_deps) => {}
-                () = faces.reembed_regularly() => {}
-            }
-            Ok(())
-        });
+        let listeners = Listeners { public, inner };
+        self.start_services(&mut parts, listeners, &dependencies, &health, &services)?;
+        let files = dependencies.files_in_use.clone();
         parts.spawn(data_folder::watch(files.clone(), services.clone()));
-        parts.spawn(ports.serve(services.clone()));
+        parts.spawn(ports.serve(services));
         parts.spawn(startup_message.when_ready(health, stop.clone()));
 
-        let mut outcome = Ok(());
-        while let Some(ended) = parts.join_next().await {
-            let ended = ended.context("a service panicked").and_then(|result| result);
-            if let Err(error) = ended
-                && outcome.is_ok()
-            {
-                // The first failure is the cause; the others follow from the stop.
-                outcome = Err(error);
-                stop.cancel();
-            }
-        }
-        let closed = bus.close().await.map_err(anyhow::Error::from);
+        let outcome = all_ended(parts, &stop).await;
+        let closed = dependencies.bus.close().await.map_err(anyhow::Error::from);
         // Whatever failed first, lost files are the cause.
         data_folder::check(&files).and(outcome).and(closed)
+    }
+
+    /// Starts the services, which end with `stop`. The public port has the routes of all, and its `/readyz` answers for all.
+    fn start_services(
+        self,
+        parts: &mut Parts,
+        listeners: Listeners,
+        dependencies: &Dependencies,
+        health: &Health,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<()> {
+        let Self { topics, frames, built_ins, ingest, worker, indexer, alerts, faces, face_uses, .. } = self;
+        let worker_shared = detector_worker::SharedArgs {
+            topics: topics.clone(),
+            frames: frames.clone(),
+            faces: face_uses.clone(),
+            strangers: indexer.strangers.clone(),
+        };
+        let faces_shared = faces::SharedArgs {
+            frames: frames.clone(),
+            models: worker.models.clone(),
+            inference: worker.inference.clone(),
+            uses: face_uses,
+        };
+        let faces_deps = dependencies.faces(topics.load()?);
+        let faces = Faces::new(&faces, &faces_shared, &faces_deps);
+        let other_routes = faces.routes();
+        let ingest_deps = ingest_api::Deps { other_services: health.clone(), other_routes, ..dependencies.ingest() };
+        let shared = ingest_api::SharedArgs { topics, frames, rules: built_ins.clone() };
+        parts.spawn(ingest_api::run(ingest, shared, ingest_deps, listeners.public, stop.clone()));
+        parts.spawn(detector_worker::run(worker, worker_shared, dependencies.worker(), stop.clone()));
+        parts.spawn(indexer::run(indexer, built_ins, dependencies.indexer(), stop.clone()));
+        parts.spawn(alert_stream::run(alerts, dependencies.alerts(), listeners.inner, stop.clone()));
+        parts.spawn(maintain(dependencies.accounts_service.clone(), stop.clone()));
+        parts.spawn(faces_in_background(faces, faces_deps, stop.clone()));
+        Ok(())
     }
 
     fn health(&self, dependencies: &Dependencies) -> Health {
@@ -232,6 +236,34 @@ impl Up {
             .and(indexer::health(&self.indexer, &dependencies.indexer()))
             .and(alert_stream::health(&self.alerts, &dependencies.alerts()))
     }
+}
+
+/// Runs the maintenance of accounts until `stop`.
+async fn maintain(accounts: Arc<AccountsService>, stop: CancellationToken) -> anyhow::Result<()> {
+    accounts.run(stop).await;
+    Ok(())
+}
+
+/// Forgets deleted subjects and changes the model of faces until `stop`. Both end at any point: what is left is done after the next start.
+async fn faces_in_background(faces: Faces, deps: faces::Deps, stop: CancellationToken) -> anyhow::Result<()> {
+    let both = async { tokio::join!(faces::forget_regularly(&deps), faces.reembed_regularly()) };
+    stop.run_until_cancelled(both).await;
+    Ok(())
+}
+
+/// Waits until all parts have ended. The first failure cancels `stop`, and is the cause: the others follow from it.
+async fn all_ended(mut parts: Parts, stop: &CancellationToken) -> anyhow::Result<()> {
+    let mut outcome = Ok(());
+    while let Some(ended) = parts.join_next().await {
+        let ended = ended.context("a service panicked").and_then(|result| result);
+        if let Err(error) = ended
+            && outcome.is_ok()
+        {
+            outcome = Err(error);
+            stop.cancel();
+        }
+    }
+    outcome
 }
 
 impl Dependencies {
@@ -257,7 +289,13 @@ impl Dependencies {
     fn indexer(&self) -> indexer::Deps {
         let documents = &self.documents;
         let (bus, traces) = (Arc::clone(&self.bus), self.traces.indexer.clone());
-        indexer::Deps { bus, documents: documents.clone(), rules: documents.clone(), traces }
+        indexer::Deps {
+            bus,
+            documents: documents.clone(),
+            rules: documents.clone(),
+            watchlists: documents.clone(),
+            traces,
+        }
     }
 
     fn faces(&self, topics: Topics) -> faces::Deps {

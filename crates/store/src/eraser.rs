@@ -41,13 +41,15 @@ pub fn face_eraser(accounts: &Relational) -> Arc<dyn TenantEraser> {
     Arc::new(FacesEraser(accounts.clone()))
 }
 
-/// Erases results, detections, alerts, rules and streams.
+/// Erases results, detections, alerts, rules, streams and watchlists.
 struct DocumentsEraser(Arc<dyn Documents>);
 
 #[async_trait]
 impl TenantEraser for DocumentsEraser {
     async fn erase(&self, tenant: &TenantId) -> Result<Erased, StoreError> {
-        Ok(Erased { what: "documents", count: self.0.delete_tenant(tenant).await? })
+        let count = self.0.delete_tenant(tenant).await?;
+        self.0.empty_journal().await;
+        Ok(Erased { what: "documents", count })
     }
 }
 

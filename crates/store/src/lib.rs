@@ -7,7 +7,7 @@
 //! Guarantees:
 //! - [`ResultStore::put`] returns after everything is durable (MongoDB: journaled by a majority; SQLite: synced to disk).
 //! - The first result of a frame and detector wins.
-//! - A subject that was forgotten is in no document of its tenant and on no kept image ([`forget_subject`]).
+//! - A subject that was forgotten is in no document of its tenant, on no watchlist and on no kept image ([`forget_subject`]).
 //! - A document past its `expires_at` is never returned, even if the database has not deleted it yet.
 //!
 //! One contract suite runs against every implementation.
@@ -25,12 +25,14 @@ mod query;
 mod recognitions;
 pub mod relational;
 mod results;
+mod rows_with;
 mod rules;
 mod schema_step;
 mod sqlite;
 mod sqlite_copy;
 mod stored_docs;
 mod streams;
+mod watchlists;
 
 pub use args::{BlobArgs, DatabaseArgs, GalleryArgs, MongoArgs};
 pub use blobs::Blobs;
@@ -46,6 +48,7 @@ pub use results::{
     AlertFilter, DetectionFilter, FrameFilter, GroupBy, GroupCounts, Indexed, PageRequest, PutOutcome, ResultStore,
     StoreError, StoredAlert, StoredDetection, StoredResult, TenantScope,
 };
+pub use rows_with::{TableRows, has_any, sqlite_rows_with};
 pub use rules::{PutRuleOutcome, RuleStore};
 pub use sqlite::SqliteDocuments;
 pub use sqlite_copy::{copy_accounts, copy_documents, copy_sqlite};
@@ -53,8 +56,9 @@ pub use streams::{
     FrameSpan, LagSearch, PutStreamOutcome, SentFrames, SettingsOfStream, StoredReport, StoredStream, StreamActivity,
     StreamSettings, StreamStore,
 };
+pub use watchlists::{PutWatchlistOutcome, Watchlist, WatchlistMemberOutcome, WatchlistRevision, WatchlistStore};
 
 /// All collections of documents: a trait for each, in a file of its own. Share it as `Arc<dyn Documents>`.
-pub trait Documents: ResultStore + RuleStore + StreamStore + RecognitionStore {}
+pub trait Documents: ResultStore + RuleStore + StreamStore + RecognitionStore + WatchlistStore {}
 
-impl<T: ResultStore + RuleStore + StreamStore + RecognitionStore> Documents for T {}
+impl<T: ResultStore + RuleStore + StreamStore + RecognitionStore + WatchlistStore> Documents for T {}

@@ -9,6 +9,7 @@ mod errors;
 mod find;
 mod migrations;
 mod put;
+mod rows_with;
 
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ use crate::{
 pub(crate) use errors::{CallError, DUPLICATE_KEY, write_error_code};
 #[cfg(test)]
 pub(crate) use migrations::effects;
-pub(crate) use migrations::{BY_REJECTED, BY_SUBJECT};
+pub(crate) use migrations::{BY_REJECTED, BY_SUBJECT, WATCHLISTS_BY_TENANT};
 
 /// Time limit for one call. Without it, a server that hangs with open connections would block the caller forever.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);

@@ -4,6 +4,7 @@
 
 mod http;
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::ErrorKind;
 use std::path::PathBuf;
@@ -22,7 +23,7 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, RetryConfig};
 
-use crate::{Blobs, StoreError};
+use crate::{Blobs, StoreError, has_any};
 
 /// Time limit for all retries of one request to a bucket.
 const RETRY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -120,6 +121,24 @@ impl ObjectBlobs {
             ))),
             _ => Ok(()),
         }
+    }
+
+    /// The numbers of blobs with one of the texts in their key, by the first part of the key. It lists all blobs.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn keys_with(&self, texts: &[String]) -> Result<BTreeMap<String, u64>, StoreError> {
+        let prefix = (!self.prefix.as_ref().is_empty()).then_some(&self.prefix);
+        let mut blobs = self.store.list(prefix);
+        let mut found = BTreeMap::new();
+        while let Some(blob) = blobs.try_next().await.map_err(|error| self.failed("listing blobs", &error))? {
+            let key = blob.location;
+            if has_any(key.as_ref().as_bytes(), texts) {
+                let kind = key.parts().nth(self.prefix.parts().count());
+                *found.entry(kind.map_or_else(String::new, |kind| kind.as_ref().to_owned())).or_default() += 1;
+            }
+        }
+        Ok(found)
     }
 
     /// The paths of the days that have blobs of a kind.

@@ -102,8 +102,8 @@ pub trait RecognitionStore: Send + Sync {
     async fn restore_rejected(&self, tenant: &TenantId, id: &DetectionId) -> Result<bool, StoreError>;
 }
 
-/// Forgets a subject in all documents of its tenant, and deletes the images with which it was enrolled and the kept images of the frames in
-/// which it was recognised. A repeat after
+/// Forgets a subject in all documents of its tenant and on its watchlists, and deletes the images with which it was enrolled and the kept
+/// images of the frames in which it was recognised. A repeat after
 /// a failure or a crash does the rest: an image is deleted before the documents forget who is seen on it.
 ///
 /// A result that is stored during the call may be missed; a later call finds it.
@@ -118,6 +118,7 @@ pub async fn forget_subject(
 ) -> Result<Forgotten, StoreError> {
     let enrolment_images = blobs.delete_enrolled(tenant, subject).await?;
     let mut forgotten = Forgotten { enrolment_images, ..Forgotten::default() };
+    documents.leave_watchlists(tenant, subject, None).await?;
     loop {
         let recognised = documents.recognised(tenant, subject).await?;
         if recognised.detections.is_empty() {
@@ -131,6 +132,9 @@ pub async fn forget_subject(
     }
     forgotten.detections += documents.forget_rejected(tenant, subject).await?;
     forgotten.alerts += documents.forget_in_alerts(tenant, subject).await?;
+    if forgotten != Forgotten::default() {
+        documents.empty_journal().await;
+    }
     Ok(forgotten)
 }
 

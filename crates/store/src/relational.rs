@@ -20,6 +20,7 @@ mod migrations;
 mod passwords;
 mod quota;
 mod revocations;
+mod rows_with;
 mod sessions;
 mod signing_keys;
 mod sweep;
@@ -27,6 +28,8 @@ mod user_records;
 mod users;
 mod values;
 
+#[cfg(test)]
+mod foreign_ids;
 #[cfg(test)]
 mod plans;
 #[cfg(test)]
@@ -36,10 +39,10 @@ pub use api_tokens::{ApiTokenOwner, ApiTokenRecord, ApiTokenWriteOutcome, MAX_AP
 pub use audit::AuditEntry;
 pub use database::Relational;
 pub use faces::{
-    Coverage, DeletedSubject, ErasedFaces, FaceCounts, FaceModels, FaceToEmbed, FormerSubject, Gap,
-    MAX_EXTERNAL_ID_BYTES, MAX_METADATA_BYTES, MAX_SUBJECT_NAME_BYTES, MAX_SUBJECTS_PAGE, MAX_VECTORS_AT_ONCE,
-    MAX_VECTORS_OF_SUBJECT, MergeOutcome, Metadata, NewSubject, REMOVALS_KEPT, SourcedVector, SubjectChange,
-    SubjectRecord, SubjectWithout, SubjectWriteOutcome, SwitchOutcome, VectorWriteOutcome,
+    Coverage, DEFAULT_SUBJECT_LIMIT, DeletedSubject, ErasedFaces, FaceCounts, FaceModels, FaceSearch, FaceToEmbed,
+    FormerSubject, Gap, MAX_EXTERNAL_ID_BYTES, MAX_METADATA_BYTES, MAX_SUBJECT_NAME_BYTES, MAX_SUBJECTS_PAGE,
+    MAX_VECTORS_AT_ONCE, MAX_VECTORS_OF_SUBJECT, MergeOutcome, Metadata, NewSubject, REMOVALS_KEPT, SourcedVector,
+    SubjectChange, SubjectRecord, SubjectWithout, SubjectWriteOutcome, SwitchOutcome, VectorWriteOutcome,
 };
 pub use identities::{Identity, LinkedIdentity};
 pub use login_keys::login_key;

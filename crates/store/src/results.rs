@@ -2,7 +2,9 @@
 
 use async_trait::async_trait;
 use contracts::api::{Count, Stats};
-use contracts::{AlertEvent, AttributeName, Detection, DetectionId, FrameId, ResultEvent, StreamName, TenantId};
+use contracts::{
+    AlertEvent, AttributeName, Attributes, Detection, DetectionId, FrameId, ResultEvent, StreamName, TenantId,
+};
 use jiff::Timestamp;
 
 use crate::PageCursor;
@@ -51,6 +53,18 @@ pub struct Indexed {
     pub indexed_at: Timestamp,
     /// End of retention of the result, its detections and its alerts.
     pub expires_at: Timestamp,
+    /// End of retention of the faces of strangers and of alerts about them, if it is earlier. The result ends with its last detection.
+    pub strangers_expire_at: Option<Timestamp>,
+}
+
+impl Indexed {
+    /// When a detection or an alert with these attributes expires.
+    pub(crate) fn expiry_of(&self, attributes: &Attributes) -> Timestamp {
+        match self.strangers_expire_at {
+            Some(at) if attributes.is_stranger() => at.min(self.expires_at),
+            _ => self.expires_at,
+        }
+    }
 }
 
 /// Outcome of storing one [`Indexed`].
@@ -261,6 +275,9 @@ pub trait ResultStore: Send + Sync {
     /// Results of frames that are still in the pipeline arrive later and stay until they expire. Only admins can read them,
     /// because a tenant id is never reused.
     async fn delete_tenant(&self, tenant: &TenantId) -> Result<u64, StoreError>;
+
+    /// Empties the journal of a database that keeps deleted and overwritten values there. A reader may hold it up; the log then says so.
+    async fn empty_journal(&self) {}
 
     /// Deletes documents past their `expires_at`. Returns their number; 0 if the database deletes them itself.
     async fn sweep(&self, now: Timestamp) -> Result<u64, StoreError>;

@@ -39,6 +39,8 @@ use writer::Writer;
 
 /// Time limit for waiting for another process's lock.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(3);
+/// Moves the journal into the file and empties it. The first number of the row is 1 if a reader or writer held it up.
+pub(crate) const EMPTY_JOURNAL: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
 /// Maximum number of documents that one transaction deletes.
 const DELETE_BATCH: usize = 2_000;
 
@@ -67,8 +69,11 @@ impl SqliteDocuments {
         let failed = |error| store_error(path, &error);
         connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
         connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
-        // A forgotten subject's id is overwritten where it stood, and not only marked as free. FAST adds no writing of its own.
-        connection.pragma_update(None, "secure_delete", "FAST").map_err(failed)?;
+        // A forgotten subject's id is overwritten where it stood, and not only marked as free. FAST would leave it in pages that become
+        // free as a whole.
+        connection.pragma_update(None, "secure_delete", "ON").map_err(failed)?;
+        // A process that was killed may have left what it deleted in the journal.
+        empty_journal(&connection).map_err(failed)?;
         let readers = Readers::open(path)?;
         let file = Arc::new(OpenFile::new(path.to_owned()));
         let writer = Writer::start(connection, Arc::clone(&file))?;
@@ -212,9 +217,11 @@ fn detections(connection: &Connection, result: &ResultDoc<'_>) -> Result<Vec<Det
     if result.count == 0 {
         return Ok(Vec::new());
     }
-    let mut statement = connection.prepare_cached("SELECT doc FROM detections WHERE id > ? AND id < ?")?;
+    // `+` keeps the planner from reading all that have not expired. Those of strangers may expire before the result.
+    let sql = "SELECT doc FROM detections WHERE id > ? AND id < ? AND +expires_at > ?";
+    let mut statement = connection.prepare_cached(sql)?;
     let [from, to] = crate::frame_pages::detection_range(&result.id);
-    let docs = statement.query_and_then([from, to], document::<DetectionDoc<'static>>)?;
+    let docs = statement.query_and_then(params![from, to, now()], document::<DetectionDoc<'static>>)?;
     let stored = docs.map(|doc| Ok(doc?.into_stored()?)).collect::<Result<_, CallError>>()?;
     Ok(crate::frame_pages::sorted_by_index(stored))
 }
@@ -327,6 +334,14 @@ impl ResultStore for SqliteDocuments {
         Ok(deleted)
     }
 
+    async fn empty_journal(&self) {
+        match self.writer.empty_journal().await {
+            Ok(true) => {}
+            Ok(false) => tracing::warn!("the journal of the documents is being read and still has what was deleted"),
+            Err(error) => tracing::warn!(%error, "the journal of the documents could not be emptied"),
+        }
+    }
+
     async fn sweep(&self, now: Timestamp) -> Result<u64, StoreError> {
         let mut deleted = 0;
         for table in Collection::ALL.map(Collection::name).into_iter().chain(["streams"]) {
@@ -340,6 +355,11 @@ impl ResultStore for SqliteDocuments {
         self.write(|_| Ok(())).await?;
         self.file.check()
     }
+}
+
+/// Empties the journal; `false` if another connection held it up.
+fn empty_journal(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.query_row(EMPTY_JOURNAL, [], |row| row.get::<_, i64>(0)).map(|held_up| held_up == 0)
 }
 
 fn now() -> i64 {

@@ -41,7 +41,7 @@ pub(crate) struct ResultDoc<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     reply_to: Option<Cow<'a, str>>,
     model: Cow<'a, str>,
-    /// Number of detections of the result.
+    /// Number of detections that are kept as long as the result: all, unless those of strangers expire before it.
     pub(crate) count: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     size: Option<[u32; 2]>,
@@ -167,6 +167,10 @@ pub(crate) fn check(batch: &[Indexed]) -> Result<(), StoreError> {
 
 impl<'a> ResultDoc<'a> {
     pub(crate) fn of(indexed: &'a Indexed) -> Self {
+        // A result has nothing to say after its last detection.
+        let detections = detections_of(&indexed.result).iter();
+        let ends: Vec<Timestamp> = detections.map(|detection| indexed.expiry_of(&detection.attributes)).collect();
+        let expires_at = ends.iter().max().copied().unwrap_or(indexed.expires_at);
         // The retention is in `expires_at`.
         let ResultEvent { id, tenant, key, traceparent, reply_to, retention: _, data } = &indexed.result;
         let (size, image, failure) = match &data.outcome {
@@ -181,14 +185,14 @@ impl<'a> ResultDoc<'a> {
             tenant: tenant.as_str().into(),
             stream: data.stream.as_ref().map(|stream| stream.as_str().into()),
             at: data.captured_at.as_microsecond(),
-            expires_at: indexed.expires_at,
+            expires_at,
             indexed_at: indexed.indexed_at.as_microsecond(),
             processed_at: data.processed_at.as_microsecond(),
             key: key.into(),
             traceparent: traceparent.as_deref().map(Cow::from),
             reply_to: reply_to.as_deref().map(Cow::from),
             model: data.model.as_str().into(),
-            count: u32::try_from(detections_of(&indexed.result).len()).unwrap_or(u32::MAX),
+            count: u32::try_from(ends.iter().filter(|end| **end == expires_at).count()).unwrap_or(u32::MAX),
             size,
             image: image.map(|key| key.to_string().into()),
             failure,
@@ -247,13 +251,12 @@ impl<'a> DetectionDoc<'a> {
     pub(crate) fn of(indexed: &'a Indexed) -> impl Iterator<Item = Self> + use<'a> {
         let ResultEvent { tenant, data, .. } = &indexed.result;
         let result = result_id(&data.frame_id, &data.detector);
-        let Indexed { expires_at, .. } = indexed;
         detections_of(&indexed.result).iter().enumerate().map(move |(index, detection)| Self {
             id: format!("{result}-{index}"),
             tenant: tenant.as_str().into(),
             stream: data.stream.as_ref().map(|stream| stream.as_str().into()),
             at: data.captured_at.as_microsecond(),
-            expires_at: *expires_at,
+            expires_at: indexed.expiry_of(&detection.attributes),
             label: detection.label.as_str().into(),
             confidence: detection.confidence,
             bounds: detection.bounds,
@@ -296,13 +299,12 @@ impl<'a> DetectionDoc<'a> {
 impl<'a> AlertDoc<'a> {
     /// The alerts about one result.
     pub(crate) fn of(indexed: &'a Indexed) -> impl Iterator<Item = Self> + use<'a> {
-        let Indexed { expires_at, .. } = indexed;
-        indexed.alerts.iter().map(|AlertEvent { tenant, traceparent, data }| Self {
+        indexed.alerts.iter().map(move |AlertEvent { tenant, traceparent, data }| Self {
             id: data.id.to_string(),
             tenant: tenant.as_str().into(),
             stream: data.stream.as_ref().map(|stream| stream.as_str().into()),
             at: data.raised_at.as_microsecond(),
-            expires_at: *expires_at,
+            expires_at: indexed.expiry_of(&data.attributes),
             label: data.label.as_str().into(),
             rule: data.rule.as_str().into(),
             rule_id: data.rule_id.to_string(),

@@ -9,6 +9,7 @@
 
 mod crop;
 mod pose;
+mod upright;
 
 use contracts::{Detection, Point};
 
@@ -16,6 +17,8 @@ use crate::model::align::{Alignment, LANDMARKS};
 use crate::pixels::Pixels;
 use crop::Crop;
 use pose::Pose;
+
+pub use upright::{TURNS, turned_crops, upright_fault};
 
 /// Figures of one face.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -105,6 +108,12 @@ pub enum FaceFault {
         /// The limit.
         most: f32,
     },
+    /// The image is turned, and nothing in it says so.
+    #[error("the image is not upright: turn it by {degrees}° clockwise, or send the original file of the camera")]
+    NotUpright {
+        /// By how much the image is to be turned clockwise: 90, 180 or 270.
+        degrees: u16,
+    },
     /// The face does not look at the camera.
     #[error("the face is turned {way} by {}°, at most {most}°: look straight into the camera", degrees.ceil())]
     Turned {
@@ -136,6 +145,7 @@ impl FaceFault {
             Self::TooSmall { .. } => "face_too_small",
             Self::TooDark { .. } => "face_too_dark",
             Self::TooBright { .. } => "face_too_bright",
+            Self::NotUpright { .. } => "face_not_upright",
             Self::Turned { .. } => "face_turned",
             Self::Blurred { .. } => "face_blurred",
         }

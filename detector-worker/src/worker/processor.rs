@@ -14,6 +14,7 @@ mod results;
 mod retry_detect;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use bus::{Acknowledged, Position, Producer};
@@ -45,10 +46,19 @@ pub struct FrameProcessor {
     blobs: Arc<dyn Blobs>,
     producer: Arc<dyn Producer>,
     traces: Traces,
-    keep_images: bool,
+    images: KeptImages,
     fetch_permits: Semaphore,
     native: NativeGate,
     identifier: Option<FaceIdentifier>,
+}
+
+/// Which images are kept.
+#[derive(Debug, Clone, Copy)]
+pub struct KeptImages {
+    /// Whether those of frames with detections are.
+    pub are_kept: bool,
+    /// For how long those of frames with only strangers are, if it is shorter.
+    pub of_strangers: Option<Duration>,
 }
 
 /// A message that was processed, and the span of that.
@@ -74,12 +84,12 @@ impl FrameProcessor {
         pipeline: Pipeline,
         crash_log: CrashLog,
         deps: &Deps,
-        keep_images: bool,
+        images: KeptImages,
         identifier: Option<FaceIdentifier>,
     ) -> Self {
         let (fetch_permits, native) = (Semaphore::new(MAX_FETCHED), NativeGate::new(crash_log));
         let (blobs, producer, traces) = (deps.blobs.clone(), deps.bus.producer(), deps.traces.clone());
-        Self { pipeline, blobs, producer, traces, keep_images, fetch_permits, native, identifier }
+        Self { pipeline, blobs, producer, traces, images, fetch_permits, native, identifier }
     }
 
     /// Processes one message.
@@ -168,9 +178,10 @@ impl FrameProcessor {
         let (width, height) = (image.pixels.width(), image.pixels.height());
         drop(decoded);
         let found = findings.iter().any(|found| found.as_ref().is_ok_and(|found| !found.is_empty()));
-        let image_key = if found && self.keep_images {
+        let image_key = if found && self.images.are_kept {
             let _keeping = span.child("keep image");
-            Some(self.keep_image(frame, encoded).await?)
+            let retention = self.images.of_strangers.filter(|_| has_only_strangers(&findings));
+            Some(blobs::keep(&*self.blobs, frame, encoded, retention).await?)
         } else {
             None
         };
@@ -234,8 +245,11 @@ impl FrameProcessor {
             }
         }
     }
+}
 
-    async fn keep_image(&self, frame: &FrameEvent, encoded: Bytes) -> anyhow::Result<BlobKey> {
-        blobs::keep(&*self.blobs, frame, encoded).await
-    }
+/// Whether faces were compared, or should have been, and nobody who is enrolled is among them.
+fn has_only_strangers(findings: &[Result<Findings, Failure>]) -> bool {
+    let detections = findings.iter().flatten().flat_map(|findings| &findings.detections);
+    let mut faces = detections.filter(|found| found.attributes.get("identity").is_some()).peekable();
+    faces.peek().is_some() && faces.all(|face| face.attributes.is_stranger())
 }

@@ -1,9 +1,10 @@
 //! Faces of frames are compared with the enrolled faces of the frame's owner.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use contracts::{Detection, SubjectId, TenantId, TopicRole, VectorId};
+use contracts::{BlobKind, Detection, Outcome, SubjectId, TenantId, TopicRole, VectorId};
 use detector_worker::identity::FaceIdentifier;
 use gallery::memory::MemoryVectors;
 use gallery::suite::Writer;
@@ -80,6 +81,10 @@ impl TestGallery {
     }
 
     fn start(&self, false_matches: f64) -> RunningWorker {
+        self.start_with(false_matches, &[])
+    }
+
+    fn start_with(&self, false_matches: f64, flags: &[&str]) -> RunningWorker {
         let store: Arc<dyn VectorStore> = self.store.clone();
         let identifier = FaceIdentifier::new(Galleries::new(store, 64 << 20), MODEL, false_matches).unwrap();
         let settings = InferenceSettings {
@@ -92,7 +97,7 @@ impl TestGallery {
             anyhow::ensure!(model == OTHER_MODEL, "there is no file of {model}");
             Ok(faces(OTHER_DIMENSIONS))
         });
-        self.setup.start_with(vec![faces(DIMENSIONS)], Some(identifier), &[])
+        self.setup.start_with(vec![faces(DIMENSIONS)], Some(identifier), flags)
     }
 
     /// The detections of frames of a tenant with images of these widths, in their order.
@@ -143,6 +148,27 @@ async fn faces_are_compared_with_those_of_their_owner() {
         let text = String::from_utf8_lossy(&delivery.message.value).into_owned();
         assert!(!text.contains("embedding"), "{text}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn images_with_only_strangers_are_kept_for_their_own_time() {
+    let gallery = TestGallery::new();
+    gallery.enrol(vec![enrolled(20)]).await;
+    let worker = gallery.start_with(0.01, &["--faces-strangers-retention", "36h"]);
+    gallery.found(&gallery.tenant, &[20, 30, TINY]).await;
+    gallery.found(&"another".parse().unwrap(), &[31]).await;
+    worker.stop().await;
+    let results = gallery.setup.results().await;
+    let kinds: BTreeMap<u32, BlobKind> = results
+        .iter()
+        .map(|result| match &result.data.outcome {
+            Outcome::Ok { width, image: Some(image), .. } => (*width, image.kind()),
+            outcome => panic!("no image: {outcome:?}"),
+        })
+        .collect();
+    // Where nobody is enrolled, nobody is a stranger.
+    let (days, until) = (BlobKind::Frames, BlobKind::FramesUntil);
+    assert_eq!(kinds, [(TINY, until), (20, days), (30, until), (31, days)].into());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -71,6 +71,21 @@ deny contains sprintf("admin-port: %s: no port may be 9600, the operator's", [na
 
 secrets := {"ADMIN_TOKEN", "DATABASE_URL", "KAFKA_PROPERTIES", "MONGODB_URI", "OIDC_CLIENT_SECRET", "OTLP_HEADERS", "REDIS_URL", "SMTP_URL"}
 
+# The owner of the tables reads every secret in them, so a service that needs less has a role of its own.
+deny contains sprintf("database-role: %s: it connects to the database with the credential of %s", [named(one.workload), named(other.workload)]) if {
+	some one in variables
+	some other in variables
+	one.variable.name == "SIGHTLINE_DATABASE_URL_FILE"
+	other.variable.name == one.variable.name
+	other.variable.value == one.variable.value
+	not owns_tables(one.workload)
+	named(one.workload) != named(other.workload)
+}
+
+owns_tables(workload) if {
+	workload.metadata.labels["app.kubernetes.io/component"] in {"ingest-api", "migrate"}
+}
+
 # Everybody who may read pods can read their environment.
 deny contains sprintf("secret-in-environment: %s: %s must come from a file", [named(entry.workload), entry.variable.name]) if {
 	some entry in variables

@@ -14,6 +14,7 @@ use gallery::{
     Embedding, GalleryError, Identity, Look, Match, OrderedSearch, StoredVector, VectorKind, decide,
     expected_false_matches,
 };
+use jiff::Timestamp;
 use platform::query::{Invalid, Parameters, Query};
 use uuid::Uuid;
 
@@ -89,6 +90,8 @@ fn rate(query: &mut Query) -> Result<f64, Invalid> {
     request_body(content(("image/jpeg"), ("image/png"), ("image/webp"), ("multipart/form-data"))),
     responses(
         (status = 200, body = Verification),
+        (status = 403, body = Problem, content_type = "application/problem+json",
+            description = "`forbidden`: the credential does not allow it; `consent_missing`: the subject has no valid consent"),
         (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`: no subject has the id"),
     )
 )]
@@ -99,21 +102,22 @@ pub async fn verify(
     images: ImagePair,
 ) -> Result<Json<Verification>, ApiError> {
     if let Some(subject) = subject {
-        app.database.subject(&caller.tenant, subject).await?.ok_or(FaceError::NoSubject(subject))?;
+        app.check_comparable(&caller.tenant, subject).await?;
     }
     let current = app.current_model().await?;
     let model = &current.model;
     let threshold = model.calibration.threshold_for(false_match_rate).map_err(|error| rate_failure(&error))?;
+    let place = app.place(&caller.tenant)?;
     let matches = match (subject, images.other) {
         (Some(subject), None) => {
-            let (_, embedding) = current.face(&app, images.image).await?;
+            let (_, embedding) = current.face(&place, images.image).await?;
             let key = current.key(&caller.tenant);
             let vectors = app.database.vectors_of_subject(&key, subject).await.map_err(gallery_failure)?;
             nearest(&embedding, &vectors)?
         }
         (None, Some(other)) => {
-            let (_, embedding) = current.face(&app, images.image).await?;
-            let (_, other) = current.face(&app, other).await?;
+            let (_, embedding) = current.face(&place, images.image).await?;
+            let (_, other) = current.face(&place, other).await?;
             // As if the other face were that of a subject.
             let (id, subject) = (VectorId::from_uuid(Uuid::nil()), SubjectId::from_uuid(Uuid::nil()));
             nearest(&embedding, &[StoredVector { id, subject, kind: VectorKind::Enrolled, embedding: other }])?
@@ -159,7 +163,7 @@ pub async fn search(
     let current = app.current_model().await?;
     let model = &current.model;
     let threshold = model.calibration.threshold_for(false_match_rate).map_err(|error| rate_failure(&error))?;
-    let (_, embedding) = current.face(&app, image.encoded).await?;
+    let (_, embedding) = current.face(&app.place(&caller.tenant)?, image.encoded).await?;
     let key = current.key(&caller.tenant);
     let answers = app.galleries.search(&key, &[embedding], limit, threshold).await.map_err(gallery_failure)?;
     let no_answer = || ServiceError::Internal(anyhow::anyhow!("a search of one face has no answer"));
@@ -174,12 +178,14 @@ pub async fn search(
     }))
 }
 
-/// The matches with their names. A subject that was deleted since the search is left out.
+/// The matches with their names. A subject that was deleted or whose consent ended since the search is left out.
 async fn named(app: &App, caller: &Caller, matches: Vec<Match>) -> Result<Vec<FaceMatch>, ApiError> {
     let ids: Vec<SubjectId> = matches.iter().map(|found| found.subject).collect();
     let mut records = app.database.subjects_by_id(&caller.tenant, &ids).await?;
+    let now = Timestamp::now();
     let named = matches.into_iter().filter_map(|found| {
-        let record = records.remove(&found.subject)?;
+        let record =
+            records.remove(&found.subject).filter(|record| app.database.may_compare(record.consent.as_ref(), now))?;
         let (external_id, name) = (record.external_id, record.name);
         Some(FaceMatch { subject: found.subject, external_id, name, similarity: found.similarity })
     });

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use api_kit::error::ApiError;
 use bytes::Bytes;
 use gallery::{Embedding, GalleryKey};
+use vision::face_quality::QualityLimits;
 
 use super::App;
 use super::error::FaceError;
+use super::image_places::Place;
 use crate::encoder::{EncodeError, Encoder, Face, FaceModel};
 
 /// The model that compares, open, and the one to which it is being changed.
@@ -29,10 +31,17 @@ impl CurrentModel {
     /// The one face of an image, with its embedding.
     ///
     /// # Errors
-    /// When too many images are compared, the image cannot be decoded, or it does not have exactly one face.
-    pub async fn face(&self, app: &App, encoded: Bytes) -> Result<(Face, Embedding), ApiError> {
-        let _place = app.place()?;
+    /// When the image cannot be decoded, or does not have exactly one face.
+    pub async fn face(&self, _: &Place, encoded: Bytes) -> Result<(Face, Embedding), ApiError> {
         one_face(self.encoder.faces(encoded).await?)
+    }
+
+    /// As [`Self::face`], with its quality for enrolment.
+    ///
+    /// # Errors
+    /// As those of [`Self::face`].
+    pub async fn face_to_enrol(&self, _: &Place, encoded: Bytes) -> Result<(Face, Embedding), ApiError> {
+        one_face(self.encoder.faces_to_enrol(encoded, &QualityLimits::default()).await?)
     }
 }
 

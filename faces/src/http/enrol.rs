@@ -1,4 +1,4 @@
-//! Enrolment: the face of an image becomes a vector of a subject, and the image is kept if the settings say so.
+//! Enrolment: the face of an image, or of each image of a form, becomes a vector of a subject, and the image is kept if the settings say so.
 //!
 //! While the model is being changed, the vector of the new model is stored first: whatever the active model has, the new one has too.
 
@@ -10,17 +10,18 @@ use api_kit::scope::FacesWrite;
 use axum::Json;
 use axum::extract::State;
 use bytes::Bytes;
-use contracts::api::{self, EnrolledFace, Problem};
+use contracts::api::{self, EnrolledFace, EnrolledImages, Enrolment, ImageVerdict, Problem};
 use contracts::{BlobKey, SubjectId, TenantId, VectorId};
 use gallery::{Embedding, GalleryKey, StoredVector, VectorKind};
 use http::StatusCode;
 use jiff::Timestamp;
 use store::relational::VectorWriteOutcome;
-use vision::face_quality::{FaceQuality, QualityLimits};
+use vision::face_quality::FaceQuality;
 
 use super::current_model::CurrentModel;
 use super::error::{FaceError, gallery_failure};
-use super::image_body::ImageBody;
+use super::image_body::{EnrolmentBody, EnrolmentImages, as_image};
+use super::image_places::Place;
 use super::{App, Routes, vector_ids};
 
 /// How often a face is embedded again because the model was changed meanwhile.
@@ -32,18 +33,22 @@ pub fn routes() -> Routes {
 }
 
 /// Enrols the face of an image. The body is a JPEG, PNG or WebP image with exactly one face. The image is not kept, unless the operator
-/// has set so. The same image is enrolled once: a repeat gets 200 with the same id.
+/// has set so. The same image is enrolled once: a repeat gets 200 with the same id. Or the body is a form with up to ten images in fields with
+/// the name `image`. The response is 200 then, with a verdict on each; those that are refused do not hinder the others. After an error for the
+/// whole form, send it again.
 #[utoipa::path(
     post, path = "/v1/faces/subjects/{id}/images", operation_id = "enrol_face", tag = "faces",
     params(("id" = SubjectId, Path, description = "The subject's id")),
-    request_body(content(("image/jpeg"), ("image/png"), ("image/webp"))),
+    request_body(content(("image/jpeg"), ("image/png"), ("image/webp"), ("multipart/form-data"))),
     responses(
-        (status = 200, body = EnrolledFace, description = "This image of the subject was enrolled before"),
+        (status = 200, body = Enrolment, description = "This image of the subject was enrolled before; or the verdicts on the images of a form"),
         (status = 201, body = EnrolledFace, description = "The face is enrolled: every search that begins from now on compares it"),
+        (status = 403, body = Problem, content_type = "application/problem+json",
+            description = "`forbidden`: the credential does not allow it; `consent_missing`: the subject has no valid consent"),
         (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`: no subject has the id"),
         (status = 409, body = Problem, content_type = "application/problem+json", description = "`conflict`: the subject has too many faces"),
         (status = 422, body = Problem, content_type = "application/problem+json",
-            description = "`no_face`, `several_faces`: not exactly one face; `face_too_small`, `face_blurred`, `face_turned`, `face_too_dark`, \
+            description = "`no_face`, `several_faces`: not exactly one face; `face_too_small`, `face_blurred`, `face_turned`, `face_not_upright`, `face_too_dark`, \
                            `face_too_bright`, `face_unmeasurable`, `face_not_comparable`: a face that cannot be compared well; `invalid_image`, `image_too_large`: no image that can be decoded; `invalid`: a value is out of its range"),
     )
 )]
@@ -52,17 +57,67 @@ pub async fn enrol(
     Authorized { caller, .. }: Authorized<FacesWrite>,
     PathId(subject): PathId<SubjectId>,
     _: NoQuery,
-    image: ImageBody,
-) -> Result<(StatusCode, Json<EnrolledFace>), ApiError> {
+    body: EnrolmentBody,
+) -> Result<(StatusCode, Json<Enrolment>), ApiError> {
     // Before the models run: a subject of another tenant takes as long as none.
-    app.database.subject(&caller.tenant, subject).await?.ok_or(FaceError::NoSubject(subject))?;
-    let image = EnrolledImage { tenant: &caller.tenant, subject, encoded: &image.encoded };
-    for _ in 0..MAX_TRIES {
-        if let Some((status, face)) = image.enrol(&app).await? {
-            return Ok((status, Json(face)));
+    app.check_comparable(&caller.tenant, subject).await?;
+    // One for all images of a form, so that none of them is refused for want of a place.
+    let place = app.place(&caller.tenant)?;
+    let target = Target { app: &app, tenant: &caller.tenant, subject, place: &place };
+    match body.images {
+        EnrolmentImages::One(encoded) => {
+            let (status, face) = target.enrol(&encoded).await?;
+            Ok((status, Json(Enrolment::Face(face))))
+        }
+        EnrolmentImages::Several(files) => {
+            let mut images = Vec::with_capacity(files.len());
+            for file in files {
+                images.push(target.verdict(file).await?);
+            }
+            Ok((StatusCode::OK, Json(Enrolment::Images(EnrolledImages { images }))))
         }
     }
-    Err(FaceError::ModelChanged.into())
+}
+
+/// Where the faces of a request are enrolled.
+struct Target<'a> {
+    app: &'a App,
+    tenant: &'a TenantId,
+    subject: SubjectId,
+    place: &'a Place,
+}
+
+impl Target<'_> {
+    /// The verdict on one image of a form.
+    ///
+    /// # Errors
+    /// Those that are not the image's: the subject is gone, or the service has failed.
+    async fn verdict(&self, file: Bytes) -> Result<ImageVerdict, ApiError> {
+        let outcome = match as_image("each field image", file) {
+            Ok(encoded) => self.enrol(&encoded).await,
+            Err(error) => Err(error),
+        };
+        match outcome {
+            Ok((status, face)) => Ok(ImageVerdict { status: status.as_u16(), face: Some(face), problem: None }),
+            Err(error) if error.status().is_server_error() || error.status() == StatusCode::NOT_FOUND => Err(error),
+            Err(error) => {
+                let problem = error.into_problem();
+                Ok(ImageVerdict { status: problem.status, face: None, problem: Some(problem) })
+            }
+        }
+    }
+
+    /// Enrols the one face of an image. 201, or 200 if it was enrolled before.
+    async fn enrol(&self, encoded: &Bytes) -> Result<(StatusCode, EnrolledFace), ApiError> {
+        let Self { app, tenant, subject, place } = *self;
+        let image = EnrolledImage { tenant, subject, encoded, place };
+        for _ in 0..MAX_TRIES {
+            if let Some(enrolled) = image.enrol(app).await? {
+                return Ok(enrolled);
+            }
+        }
+        Err(FaceError::ModelChanged.into())
+    }
 }
 
 /// An image that is enrolled.
@@ -70,6 +125,7 @@ struct EnrolledImage<'a> {
     tenant: &'a TenantId,
     subject: SubjectId,
     encoded: &'a Bytes,
+    place: &'a Place,
 }
 
 impl EnrolledImage<'_> {
@@ -78,11 +134,8 @@ impl EnrolledImage<'_> {
         let current = app.current_model().await?;
         let key = current.key(self.tenant);
         let (id, known) = self.id(app, &key).await?;
-        let (face, embedding) = current.face(app, self.encoded.clone()).await?;
+        let (face, embedding) = current.face_to_enrol(self.place, self.encoded.clone()).await?;
         let quality = face.quality.map_err(FaceError::Fault)?;
-        if let Some(fault) = quality.fault(&QualityLimits::default()) {
-            return Err(FaceError::Fault(fault).into());
-        }
         let view = EnrolledFace {
             id,
             model: key.model.clone(),
@@ -169,6 +222,7 @@ impl EnrolledImage<'_> {
             // What was stored for the new model may be that of another request with the same image, so it stays.
             VectorWriteOutcome::ModelChanged => return Ok(false),
             VectorWriteOutcome::UnknownSubject(subject) => FaceError::NoSubject(subject).into(),
+            VectorWriteOutcome::NoConsent(subject) => FaceError::ConsentMissing(subject).into(),
             VectorWriteOutcome::TooMany(_) => FaceError::TooManyFaces.into(),
             outcome @ (VectorWriteOutcome::TooManyAtOnce | VectorWriteOutcome::WrongLength(_)) => {
                 ServiceError::Internal(anyhow::anyhow!("{}: a face was not enrolled: {outcome:?}", key.model)).into()

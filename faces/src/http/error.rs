@@ -1,12 +1,13 @@
 //! Why a request about faces is refused: status, code and text of each refusal.
 
 use api_kit::error::{ApiError, HttpError, RequestError, ServiceError};
-use contracts::{DetectionId, FailureCode, SubjectId};
+use contracts::{DetectionId, FailureCode, SubjectId, WatchlistName};
 use gallery::{CalibrationError, GalleryError};
 use http::StatusCode;
 use store::relational::MAX_VECTORS_OF_SUBJECT;
 use vision::face_quality::FaceFault;
 
+use super::watchlists::{MAX_WATCHLIST_SUBJECTS, MAX_WATCHLISTS};
 use crate::encoder::EncodeError;
 
 /// Why a request about faces is refused.
@@ -15,6 +16,9 @@ pub enum FaceError {
     /// No subject of the caller has the id.
     #[error("there is no subject {0}")]
     NoSubject(SubjectId),
+    /// The subject has no consent, or it ended.
+    #[error("the subject {0} has no valid consent; record it: PATCH /v1/faces/subjects/{0} with consent")]
+    ConsentMissing(SubjectId),
     /// No detection of the caller has the id.
     #[error("there is no detection {0}")]
     NoDetection(DetectionId),
@@ -33,6 +37,18 @@ pub enum FaceError {
     /// The subject would have too many faces.
     #[error("a subject has at most {MAX_VECTORS_OF_SUBJECT} enrolled faces; delete the subject, or enrol fewer images")]
     TooManyFaces,
+    /// The caller has no watchlist with the name.
+    #[error("there is no watchlist {0}; create it: PUT /v1/faces/watchlists/{0}")]
+    NoWatchlist(WatchlistName),
+    /// The subject is not on the watchlist.
+    #[error("the subject {1} is not on the watchlist {0}")]
+    NotOnWatchlist(WatchlistName, SubjectId),
+    /// The tenant has as many watchlists as it may have.
+    #[error("there are already {MAX_WATCHLISTS} watchlists; delete one first")]
+    TooManyWatchlists,
+    /// The watchlist would have too many subjects.
+    #[error("a watchlist has at most {MAX_WATCHLIST_SUBJECTS} subjects; use several")]
+    WatchlistFull,
     /// The image has no face, or several.
     #[error("the image has {}; send one in which exactly one face is seen", faces(*.0))]
     FaceCount(usize),
@@ -60,6 +76,15 @@ pub enum FaceError {
         "this server has no model that compares faces; the operator can fetch one: sightline models pull mobilefacenet_128d"
     )]
     NoModel,
+    /// The tenant has as many subjects as it may.
+    #[error(
+        "there are {0} subjects, the most that a user may have; delete or merge some, or ask the operator to raise \
+         SIGHTLINE_FACES_SUBJECTS"
+    )]
+    TooManySubjects(u64),
+    /// The tenant has its share of the images that are compared at the same time.
+    #[error("requests with images in progress: at most {0} for one user; send the next one after a response")]
+    ShareInUse(usize),
     /// The named model cannot compare faces.
     #[error(
         "model: this server cannot compare faces with {0}; it must be one of the embedding_models of the detector face, with its file in \
@@ -84,27 +109,34 @@ fn faces(count: usize) -> String {
 impl HttpError for FaceError {
     fn status_and_code(&self) -> (StatusCode, &'static str) {
         match self {
-            Self::NoSubject(_) | Self::NoDetection(_) | Self::NotRejected(_) => (StatusCode::NOT_FOUND, "not_found"),
+            Self::NoSubject(_)
+            | Self::NoDetection(_)
+            | Self::NotRejected(_)
+            | Self::NoWatchlist(_)
+            | Self::NotOnWatchlist(..) => (StatusCode::NOT_FOUND, "not_found"),
             Self::NotRecognised(_) => (StatusCode::CONFLICT, "not_recognised"),
             Self::ExternalIdTaken => (StatusCode::CONFLICT, "external_id_taken"),
             Self::MergedWithItself | Self::NotAFaceModel(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid"),
             Self::ModelChanged => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
-            Self::TooManyFaces => (StatusCode::CONFLICT, "conflict"),
+            Self::TooManyFaces | Self::TooManyWatchlists | Self::WatchlistFull => (StatusCode::CONFLICT, "conflict"),
             Self::FaceCount(0) => (StatusCode::UNPROCESSABLE_ENTITY, "no_face"),
             Self::FaceCount(_) => (StatusCode::UNPROCESSABLE_ENTITY, "several_faces"),
             Self::NotComparable => (StatusCode::UNPROCESSABLE_ENTITY, "face_not_comparable"),
             Self::Fault(fault) => (StatusCode::UNPROCESSABLE_ENTITY, fault.code()),
             Self::Image { code: FailureCode::TooLarge, .. } => (StatusCode::UNPROCESSABLE_ENTITY, "image_too_large"),
             Self::Image { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_image"),
+            Self::ConsentMissing(_) => (StatusCode::FORBIDDEN, "consent_missing"),
             Self::SearchOff => (StatusCode::FORBIDDEN, "search_off"),
             Self::NoModel => (StatusCode::SERVICE_UNAVAILABLE, "no_face_model"),
+            Self::TooManySubjects(_) => (StatusCode::CONFLICT, "too_many_subjects"),
+            Self::ShareInUse(_) => (StatusCode::TOO_MANY_REQUESTS, "share_in_use"),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
             Self::NoResult => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
         }
     }
 
     fn retry_after(&self) -> Option<u64> {
-        matches!(self, Self::Busy | Self::NoResult | Self::ModelChanged).then_some(1)
+        matches!(self, Self::ShareInUse(_) | Self::Busy | Self::NoResult | Self::ModelChanged).then_some(1)
     }
 }
 

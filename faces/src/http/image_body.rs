@@ -1,6 +1,6 @@
-//! A body that is an image, or a form with two.
+//! A body that is an image, or a form with several.
 
-use api_kit::describe::{Argument, Requirements};
+use api_kit::describe::{Argument, ErrorResponse, Requirements};
 use api_kit::error::{ApiError, RequestError};
 use api_kit::form_data::{FormData, FormField, is_multipart};
 use api_kit::upload::{BODY_ERRORS, BodyBuffer, BodyError, IncomingBody, Reservation};
@@ -10,6 +10,9 @@ use http::header::CONTENT_TYPE;
 use vision::media::Format;
 
 use super::App;
+
+/// Maximum number of images of a form that are enrolled.
+pub const MAX_IMAGES: usize = 10;
 
 /// The bytes of an image, in any accepted format. Its reservation ends with this value.
 pub struct ImageBody {
@@ -21,6 +24,10 @@ pub struct ImageBody {
 impl Argument for ImageBody {
     fn describe(requirements: &mut Requirements) {
         requirements.errors.extend(BODY_ERRORS);
+        requirements.errors.push(ErrorResponse::with_retry(
+            "429",
+            "`rate_limited`: too many requests; `share_in_use`: too many images of this user are compared at the same time",
+        ));
     }
 }
 
@@ -30,7 +37,7 @@ impl FromRequest<App> for ImageBody {
     async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
         let body = IncomingBody::begin(request.into_body(), app.image_limits(), &app.bytes_in_flight)?;
         let (encoded, _reservation) = body.collect_reserved().await?;
-        Ok(Self { encoded: image("the body", encoded)?, _reservation })
+        Ok(Self { encoded: as_image("the body", encoded)?, _reservation })
     }
 }
 
@@ -53,14 +60,11 @@ impl FromRequest<App> for ImagePair {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
-        let content_type =
-            request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        if !is_multipart(content_type) {
+        let Some(content_type) = form_type(&request) else {
             let ImageBody { encoded, _reservation } = ImageBody::from_request(request, app).await?;
             return Ok(Self { image: encoded, other: None, _reservation });
-        }
-        let content_type = content_type.to_owned();
-        let mut form = FormData::begin(&content_type, request.into_body(), app.pair_limits(), &app.bytes_in_flight)?;
+        };
+        let mut form = FormData::begin(&content_type, request.into_body(), app.form_limits(), &app.bytes_in_flight)?;
         let [mut image, mut other] = [None, None];
         while let Some(field) = form.next_field().await? {
             let (name, place) = match field.name() {
@@ -71,7 +75,7 @@ impl FromRequest<App> for ImagePair {
                     continue;
                 }
             };
-            if place.replace(image_field(app, name, field).await?).is_some() {
+            if place.replace(as_image(name, file(app, field).await?)?).is_some() {
                 return Err(RequestError::Invalid(format!("the form has the field {name} twice; send it once")).into());
             }
         }
@@ -86,7 +90,68 @@ impl FromRequest<App> for ImagePair {
     }
 }
 
-async fn image_field(app: &App, name: &str, mut field: FormField) -> Result<Bytes, ApiError> {
+/// An image that is enrolled, or several of a form.
+pub struct EnrolmentBody {
+    /// The images.
+    pub images: EnrolmentImages,
+    _reservation: Reservation,
+}
+
+/// The images of an enrolment.
+pub enum EnrolmentImages {
+    /// The body.
+    One(Bytes),
+    /// The files in the fields `image` of a form, whether they are images or not.
+    Several(Vec<Bytes>),
+}
+
+impl Argument for EnrolmentBody {
+    fn describe(requirements: &mut Requirements) {
+        ImageBody::describe(requirements);
+    }
+}
+
+impl FromRequest<App> for EnrolmentBody {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
+        let Some(content_type) = form_type(&request) else {
+            let ImageBody { encoded, _reservation } = ImageBody::from_request(request, app).await?;
+            return Ok(Self { images: EnrolmentImages::One(encoded), _reservation });
+        };
+        let mut form = FormData::begin(&content_type, request.into_body(), app.form_limits(), &app.bytes_in_flight)?;
+        let mut files = Vec::new();
+        while let Some(field) = form.next_field().await? {
+            if field.name() != Some("image") {
+                field.skip().await?;
+                continue;
+            }
+            if files.len() == MAX_IMAGES {
+                return Err(wrong_number());
+            }
+            files.push(file(app, field).await?);
+        }
+        let _reservation = form.finish()?;
+        if files.is_empty() {
+            return Err(wrong_number());
+        }
+        Ok(Self { images: EnrolmentImages::Several(files), _reservation })
+    }
+}
+
+fn wrong_number() -> ApiError {
+    RequestError::Invalid(format!("the form must have 1 to {MAX_IMAGES} images, each in a field with the name image"))
+        .into()
+}
+
+/// The Content-Type of a request with a form.
+fn form_type(request: &Request) -> Option<String> {
+    let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    content_type.filter(|content_type| is_multipart(content_type)).map(str::to_owned)
+}
+
+/// The content of a field, which may be as large as an image.
+async fn file(app: &App, mut field: FormField) -> Result<Bytes, ApiError> {
     let mut buffer = BodyBuffer::new(None);
     while let Some(chunk) = field.chunk().await? {
         buffer.push(chunk);
@@ -94,11 +159,11 @@ async fn image_field(app: &App, name: &str, mut field: FormField) -> Result<Byte
             return Err(BodyError::TooLarge { limit: app.max_bytes }.into());
         }
     }
-    image(name, buffer.into_bytes())
+    Ok(buffer.into_bytes())
 }
 
 /// The bytes, if they begin as those of an image.
-fn image(what: &str, encoded: Bytes) -> Result<Bytes, ApiError> {
+pub fn as_image(what: &str, encoded: Bytes) -> Result<Bytes, ApiError> {
     if Format::of(&encoded).is_none() {
         return Err(RequestError::UnsupportedMediaType(format!("{what} must be a JPEG, PNG or WebP image")).into());
     }

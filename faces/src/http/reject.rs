@@ -1,4 +1,4 @@
-//! "Not this person": rejecting the subject of a detection, and taking that back.
+//! "Not this person": rejecting the subject of a detection, and undoing that.
 
 use accounts::Caller;
 use api_kit::auth::Authorized;
@@ -61,8 +61,7 @@ pub async fn reject(
     Ok(Json(Rejection { detection: id.to_string(), subject, negative, reason }))
 }
 
-/// Takes back that the subject of a detection was rejected: its negative is removed, and the detection has subject and similarity
-/// again.
+/// Undoes the rejection of the subject of a detection: its negative is removed, and the detection has subject and similarity again.
 #[utoipa::path(
     delete, path = "/v1/detections/{id}/reject", operation_id = "restore_detection", tag = "faces",
     params(("id" = String, Path, description = "`<frame id>-<detector>-<n>`", pattern = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}-[a-z0-9_]{1,32}-[0-9]{1,9}$")),
@@ -126,7 +125,7 @@ async fn add_negative(
         return Ok(Ok(known.id));
     }
     // Before the image is read: it bounds the images in memory.
-    let _place = app.place()?;
+    let _place = app.place(&caller.tenant)?;
     let Some(image) = kept_image(&*app.documents, &*app.blobs, &caller.tenant, detection.id.frame).await? else {
         return Ok(Err(NoNegative::ImageNotKept));
     };
@@ -152,6 +151,7 @@ async fn add_negative(
         }
         VectorWriteOutcome::ModelChanged => Err(FaceError::ModelChanged.into()),
         VectorWriteOutcome::UnknownSubject(_) => Ok(Err(NoNegative::SubjectDeleted)),
+        VectorWriteOutcome::NoConsent(_) => Ok(Err(NoNegative::ConsentMissing)),
         VectorWriteOutcome::TooMany(_) => Ok(Err(NoNegative::TooManyNegatives)),
         outcome @ (VectorWriteOutcome::TooManyAtOnce | VectorWriteOutcome::WrongLength(_)) => {
             Err(ServiceError::Internal(anyhow::anyhow!("{}: a negative was not stored: {outcome:?}", key.model)).into())

@@ -11,10 +11,10 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use contracts::SubjectId;
-use contracts::api::{DeletedSubject, NewSubject, Page, Problem, SubjectChange, SubjectMerge, SubjectView};
+use contracts::api::{Consent, DeletedSubject, NewSubject, Page, Problem, SubjectChange, SubjectMerge, SubjectView};
 use http::StatusCode;
 use http::header::LOCATION;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use platform::query::{Invalid, Parameters, Query};
 use store::relational::{self, MAX_SUBJECTS_PAGE, MergeOutcome, SubjectRecord, SubjectWriteOutcome};
 use store::{Forgotten, List, PageCursor};
@@ -22,7 +22,15 @@ use uuid::Uuid;
 
 use super::error::FaceError;
 use super::{App, Routes};
+use crate::consent::end_consent;
 use crate::forget::{forget, remaining};
+
+/// Maximum number of characters of what names a consent.
+const MAX_REFERENCE: usize = 200;
+/// How far the clock of a client may be ahead.
+const CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(5);
+/// Both databases store every time up to this one: 9999-01-01.
+const LAST_DAY: Timestamp = Timestamp::constant(253_370_764_800, 0);
 
 /// The routes of this file.
 pub fn routes() -> Routes {
@@ -86,19 +94,21 @@ pub async fn list(
         (status = 201, body = SubjectView, description = "The subject is created",
             headers(("Location" = String, description = "The path of the subject"))),
         (status = 409, body = Problem, content_type = "application/problem+json",
-            description = "`external_id_taken`: another subject has this external id"),
+            description = "`external_id_taken`: another subject has this external id; `too_many_subjects`: the user has as many \
+                           subjects as the operator allows"),
     )
 )]
 pub async fn create(
     State(app): State<App>,
     Authorized { caller, .. }: Authorized<FacesWrite>,
     _: NoQuery,
-    JsonBody(NewSubject { external_id, name, metadata }): JsonBody<NewSubject>,
+    JsonBody(NewSubject { external_id, name, metadata, consent }): JsonBody<NewSubject>,
 ) -> Result<Response, ApiError> {
     check_text("external_id", external_id.as_deref())?;
     check_text("name", name.as_deref())?;
+    check_consent(consent.as_ref())?;
     let id = SubjectId::from_uuid(Uuid::now_v7());
-    let new = relational::NewSubject { id, external_id, name, metadata };
+    let new = relational::NewSubject { id, external_id, name, metadata, consent };
     let outcome = app.database.add_subject(&caller.tenant, caller.user, &new, Timestamp::now()).await?;
     written(outcome, id)?;
     let created = Json(subject(&app, &caller, id).await?);
@@ -123,7 +133,8 @@ pub async fn one(
     Ok(Json(subject(&app, &caller, id).await?))
 }
 
-/// Changes a subject.
+/// Changes a subject. With `consent` as `null`, the consent is withdrawn: the enrolled faces are erased, and no search that begins after
+/// the response finds them, on any instance.
 #[utoipa::path(
     patch, path = "/v1/faces/subjects/{id}", operation_id = "change_subject", tag = "faces", request_body = SubjectChange,
     params(("id" = SubjectId, Path, description = "The subject's id")),
@@ -139,22 +150,31 @@ pub async fn change(
     Authorized { caller, .. }: Authorized<FacesWrite>,
     PathId(id): PathId<SubjectId>,
     _: NoQuery,
-    JsonBody(SubjectChange { external_id, name, metadata }): JsonBody<SubjectChange>,
+    JsonBody(SubjectChange { external_id, name, metadata, consent }): JsonBody<SubjectChange>,
 ) -> Result<Json<SubjectView>, ApiError> {
     check_text("external_id", external_id.as_ref().and_then(Option::as_deref))?;
     check_text("name", name.as_ref().and_then(Option::as_deref))?;
-    let change = relational::SubjectChange { external_id, name, metadata: metadata.map(Option::unwrap_or_default) };
-    written(app.database.change_subject(&caller.tenant, id, &change, Timestamp::now()).await?, id)?;
+    check_consent(consent.as_ref().and_then(Option::as_ref))?;
+    let metadata = metadata.map(Option::unwrap_or_default);
+    let change = relational::SubjectChange { external_id, name, metadata, consent };
+    let now = Timestamp::now();
+    written(app.database.change_subject(&caller.tenant, id, &change, now).await?, id)?;
+    if change.consent == Some(None) {
+        end_consent(&app.database, &*app.blobs, &caller.tenant, id, now).await?;
+    }
     Ok(Json(subject(&app, &caller, id).await?))
 }
 
 /// Merges another subject into this one: two that are the same person. The other's enrolled faces become this one's, and the other is
-/// deleted with its name, external id and metadata.
+/// deleted with its name, external id and metadata. On watchlists this one takes its place. After an error, send the request again: it does
+/// the rest.
 #[utoipa::path(
     post, path = "/v1/faces/subjects/{id}/merge", operation_id = "merge_subjects", tag = "faces", request_body = SubjectMerge,
     params(("id" = SubjectId, Path, description = "The subject that stays")),
     responses(
         (status = 200, body = SubjectView, description = "The subject that stays"),
+        (status = 403, body = Problem, content_type = "application/problem+json",
+            description = "`forbidden`: the credential does not allow it; `consent_missing`: the subject that stays has no valid consent"),
         (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`: no subject has one of the ids"),
         (status = 409, body = Problem, content_type = "application/problem+json", description = "`conflict`: together they have too many faces"),
     )
@@ -167,15 +187,25 @@ pub async fn merge(
     JsonBody(SubjectMerge { from }): JsonBody<SubjectMerge>,
 ) -> Result<Json<SubjectView>, ApiError> {
     match app.database.merge_subjects(&caller.tenant, from, id, Timestamp::now()).await? {
-        MergeOutcome::Merged(_) => Ok(Json(subject(&app, &caller, id).await?)),
-        MergeOutcome::Unknown(id) => Err(FaceError::NoSubject(id).into()),
-        MergeOutcome::Itself => Err(FaceError::MergedWithItself.into()),
-        MergeOutcome::TooMany => Err(FaceError::TooManyFaces.into()),
+        MergeOutcome::Merged(_) => {}
+        // An earlier request may have failed before the watchlists were changed.
+        MergeOutcome::Unknown(unknown) if unknown == from && is_merged_into(&app, &caller, from, id).await? => {}
+        MergeOutcome::Unknown(unknown) => return Err(FaceError::NoSubject(unknown).into()),
+        MergeOutcome::Itself => return Err(FaceError::MergedWithItself.into()),
+        MergeOutcome::NoConsent => return Err(FaceError::ConsentMissing(id).into()),
+        MergeOutcome::TooMany => return Err(FaceError::TooManyFaces.into()),
     }
+    app.documents.leave_watchlists(&caller.tenant, from, Some(id)).await?;
+    Ok(Json(subject(&app, &caller, id).await?))
 }
 
-/// Deletes a subject with its name, its enrolled faces and their kept images, and forgets it: on detections and alerts `identity` becomes `forgotten` and the
-/// id is removed, kept images of frames in which it was recognised are deleted. Subjects that were merged into it are forgotten too. No search
+async fn is_merged_into(app: &App, caller: &Caller, from: SubjectId, into: SubjectId) -> Result<bool, ApiError> {
+    Ok(app.database.merged_subjects(&caller.tenant, into).await?.contains(&from))
+}
+
+/// Deletes a subject with its name, its enrolled faces and their kept images, and forgets it: on detections and alerts `identity` becomes
+/// `forgotten` and the id is removed, kept images of frames in which it was recognised are deleted, and it leaves all watchlists. Subjects
+/// that were merged into it are forgotten too. No search
 /// that begins after the response finds it, on any instance. The response says what still has the id, and until when. After an error or
 /// a timeout, send the request again: it does the rest.
 #[utoipa::path(
@@ -217,8 +247,8 @@ async fn subject(app: &App, caller: &Caller, id: SubjectId) -> Result<SubjectVie
 }
 
 fn view(record: SubjectRecord) -> SubjectView {
-    let SubjectRecord { id, external_id, name, metadata, created_at, updated_at } = record;
-    SubjectView { id, external_id, name, metadata, created_at, updated_at }
+    let SubjectRecord { id, external_id, name, metadata, consent, created_at, updated_at } = record;
+    SubjectView { id, external_id, name, metadata, consent, created_at, updated_at }
 }
 
 /// Names are shown, and databases do not store every control character.
@@ -229,6 +259,22 @@ fn check_text(field: &str, text: Option<&str>) -> Result<(), Invalid> {
         }
         _ => Ok(()),
     }
+}
+
+/// A consent is given in the past, ends in the future, and has a reference that can be shown.
+fn check_consent(consent: Option<&Consent>) -> Result<(), Invalid> {
+    let Some(Consent { given_at, until, reference }) = consent else { return Ok(()) };
+    let now = Timestamp::now();
+    if *given_at < Timestamp::UNIX_EPOCH || *given_at > now.checked_add(CLOCK_SKEW).unwrap_or(now) {
+        return Err(Invalid("consent.given_at must be a time in the past".to_owned()));
+    }
+    if until.is_some_and(|until| until <= now || until > LAST_DAY) {
+        return Err(Invalid("consent.until must be a time in the future, before the year 9999".to_owned()));
+    }
+    if reference.as_ref().is_some_and(|text| text.chars().count() > MAX_REFERENCE) {
+        return Err(Invalid(format!("consent.reference must have at most {MAX_REFERENCE} characters")));
+    }
+    check_text("consent.reference", reference.as_deref())
 }
 
 fn written(outcome: SubjectWriteOutcome, id: SubjectId) -> Result<(), ApiError> {
@@ -242,6 +288,7 @@ fn written(outcome: SubjectWriteOutcome, id: SubjectId) -> Result<(), ApiError> 
             Err(ServiceError::Internal(anyhow::anyhow!("the new id {id} is that of another subject")).into())
         }
         SubjectWriteOutcome::Unknown => Err(FaceError::NoSubject(id).into()),
+        SubjectWriteOutcome::TooManySubjects(limit) => Err(FaceError::TooManySubjects(limit).into()),
         SubjectWriteOutcome::NoUser => Err(AuthError::InvalidCredential.into()),
     }
 }

@@ -1,6 +1,10 @@
 //! Photographs of known people. Need `SIGHTLINE_SAMPLES_DIR` and models in `SIGHTLINE_MODELS_DIR`.
 
+use futures::future::join_all;
+use jiff::{SignedDuration, Timestamp};
+use reqwest::multipart::{Form, Part};
 use reqwest::{Method, StatusCode};
+use serde_json::Value;
 
 use crate::test_service::TestService;
 
@@ -31,14 +35,13 @@ async fn a_person_is_verified_and_found_on_another_photograph() {
 #[tokio::test]
 async fn two_images_are_compared_without_a_subject() {
     let Some((service, faces)) = TestService::with_models("two_images_are_compared").await else { return };
-    let part =
-        |name: &str| reqwest::multipart::Part::bytes(std::fs::read(faces.join(name)).unwrap()).file_name("face.jpg");
-    let form = |one, other| reqwest::multipart::Form::new().part("image", part(one)).part("other", part(other));
+    let part = |name: &str| Part::bytes(std::fs::read(faces.join(name)).unwrap()).file_name("face.jpg");
+    let form = |one, other| Form::new().part("image", part(one)).part("other", part(other));
     for (one, other, same) in [("obama_a.jpg", "obama_b.jpg", true), ("obama_a.jpg", "biden_a.jpg", false)] {
         let (status, verdict) = service.form("a", "/v1/faces/verify", form(one, other)).await;
         assert_eq!((status, &verdict["same"]), (StatusCode::OK, &same.into()), "{one} {other}: {verdict}");
     }
-    let one_image = reqwest::multipart::Form::new().part("image", part("obama_a.jpg"));
+    let one_image = Form::new().part("image", part("obama_a.jpg"));
     let (status, refused) = service.form("a", "/v1/faces/verify", one_image).await;
     assert_eq!((status.as_u16(), &refused["code"]), (422, &"invalid".into()));
     let path = "/v1/faces/verify";
@@ -66,6 +69,67 @@ async fn the_same_image_is_enrolled_once_and_a_merge_moves_it() {
 }
 
 #[tokio::test]
+async fn each_image_of_a_form_gets_its_verdict() {
+    let Some((service, faces)) = TestService::with_models("each_image_of_a_form").await else { return };
+    let image = |name: &str| std::fs::read(faces.join(name)).unwrap();
+    let subject = service.subject("a", "Obama").await;
+    let path = format!("/v1/faces/subjects/{subject}/images");
+    let files = [
+        image("obama_a.jpg"),
+        image("solvay_1927_29faces.jpg"),
+        b"text".to_vec(),
+        image("obama_b.jpg"),
+        image("obama_a.jpg"),
+    ];
+    let verdicts = async || {
+        let form = files.iter().fold(Form::new(), |form, file| form.part("image", Part::bytes(file.clone())));
+        let (status, body) = service.form("a", &path, form).await;
+        assert_eq!(status, StatusCode::OK, "{body}");
+        body["images"].as_array().unwrap().clone()
+    };
+    let statuses = |verdicts: &[Value]| verdicts.iter().map(|verdict| verdict["status"].as_u64()).collect::<Vec<_>>();
+
+    let first = verdicts().await;
+
+    assert_eq!(statuses(&first), [201_u64, 422, 415, 201, 200].map(Some), "{first:?}");
+    let problems: Vec<_> = first.iter().map(|verdict| verdict["problem"]["code"].as_str()).collect();
+    assert_eq!(problems, [None, Some("several_faces"), Some("unsupported_media_type"), None, None]);
+    let faces: Vec<_> = first.iter().map(|verdict| &verdict["face"]["id"]).collect();
+    assert!(faces[0] == faces[4] && faces[0] != faces[3] && faces[1].is_null(), "{first:?}");
+    assert_eq!(
+        service.send("a", Method::POST, &path, image("obama_b.jpg")).await,
+        (StatusCode::OK, first[3]["face"].clone())
+    );
+    assert_eq!(statuses(&verdicts().await), [200_u64, 422, 415, 200, 200].map(Some));
+    let (_, receipt) = service.send("a", Method::DELETE, &format!("/v1/faces/subjects/{subject}"), Vec::new()).await;
+    assert_eq!(receipt["enrolled"], 2);
+}
+
+#[tokio::test]
+async fn one_tenant_does_not_keep_another_from_searching() {
+    let test = "one_tenant_does_not_keep_another";
+    let Some((service, faces)) = TestService::with_models_and(test, &["--faces-requests", "2"]).await else { return };
+    let image = std::fs::read(faces.join("obama_a.jpg")).unwrap();
+    let search = async |tenant: &'static str| {
+        let (status, body) = service.send(tenant, Method::POST, "/v1/faces/search", image.clone()).await;
+        (status, body["code"].as_str().unwrap_or_default().to_owned())
+    };
+    // Opens the models.
+    assert_eq!(search("b").await.0, StatusCode::OK);
+    let of_a = join_all((0..8).map(|_| search("a")));
+    let of_b = async {
+        for _ in 0..4 {
+            assert_eq!(search("b").await, (StatusCode::OK, String::new()), "one place is free of the other tenant");
+        }
+    };
+    let (of_a, ()) = tokio::join!(of_a, of_b);
+    let refused: Vec<_> = of_a.iter().filter(|(status, _)| *status != StatusCode::OK).collect();
+    assert!((1..8).contains(&refused.len()), "{of_a:?}");
+    let share_in_use = (StatusCode::TOO_MANY_REQUESTS, "share_in_use".to_owned());
+    assert!(refused.iter().all(|refusal| **refusal == share_in_use), "{of_a:?}");
+}
+
+#[tokio::test]
 async fn a_deleted_person_is_not_found_any_more() {
     let Some((service, faces)) = TestService::with_models("a_deleted_person").await else { return };
     let image = |name: &str| std::fs::read(faces.join(name)).unwrap();
@@ -77,6 +141,44 @@ async fn a_deleted_person_is_not_found_any_more() {
     assert_eq!(receipt["enrolled"], 1);
     let after = found().await;
     assert_eq!((&after["matches"], &after["subjects"]), (&serde_json::json!([]), &0.into()));
+}
+
+/// A consent that ends so many seconds from now, or never.
+fn consent(seconds: Option<i64>) -> serde_json::Value {
+    let until = seconds.map(|seconds| (Timestamp::now() + SignedDuration::from_secs(seconds)).to_string());
+    let given_at = Timestamp::now().to_string();
+    serde_json::json!({"consent": match until {
+        Some(until) => serde_json::json!({"given_at": given_at, "until": until}),
+        None => serde_json::json!({"given_at": given_at}),
+    }})
+}
+
+#[tokio::test]
+async fn a_person_whose_consent_ends_is_not_found_two_seconds_later() {
+    let Some((service, faces)) = TestService::with_models("a_person_whose_consent_ends").await else { return };
+    let image = |name: &str| std::fs::read(faces.join(name)).unwrap();
+    let obama = service.subject("a", "Obama").await;
+    let path = format!("/v1/faces/subjects/{obama}");
+    let change = async |consent| assert_eq!(service.json("a", Method::PATCH, &path, consent).await.0, StatusCode::OK);
+    let found = async || {
+        let (_, found) = service.send("a", Method::POST, "/v1/faces/search", image("obama_b.jpg")).await;
+        (found["matches"].as_array().unwrap().len(), found["subjects"].as_u64().unwrap())
+    };
+    change(consent(None)).await;
+    service.enrol("a", &obama, &faces.join("obama_a.jpg")).await;
+    assert_eq!(found().await, (1, 1));
+    change(serde_json::json!({"consent": null})).await;
+    assert_eq!(found().await, (0, 0), "at once after it is withdrawn");
+
+    service.enrol("a", &obama, &faces.join("obama_a.jpg")).await;
+    change(consent(Some(5))).await;
+    let ends = std::time::Instant::now() + std::time::Duration::from_secs(5);
+    assert_eq!(found().await, (1, 1), "it still holds");
+    tokio::time::sleep_until((ends + std::time::Duration::from_secs(2)).into()).await;
+    assert_eq!(found().await, (0, 0), "two seconds after its end");
+    let enrol = format!("{path}/images");
+    let refused = service.refused("a", Method::POST, &enrol, image("obama_a.jpg")).await;
+    assert_eq!(refused, (403, "consent_missing".to_owned()), "also where consent is optional");
 }
 
 #[tokio::test]

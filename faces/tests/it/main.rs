@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed expectation is how a test fails")]
 
+mod bad_input;
 mod compare;
 mod forget;
 mod kept_images;
@@ -10,3 +11,4 @@ mod reject;
 mod stored;
 mod subjects;
 mod test_service;
+mod watchlists;

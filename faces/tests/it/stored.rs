@@ -89,6 +89,7 @@ impl TestService {
             alerts: vec![AlertEvent { tenant, traceparent: None, data: alert }],
             indexed_at: now,
             expires_at: now + Duration::from_secs(3_600),
+            strangers_expire_at: None,
         };
         self.documents.put(&[indexed]).await.unwrap();
         SeenFrame { detection, image: key }

@@ -1,12 +1,18 @@
 //! Subjects, without a model.
 
+use reqwest::multipart::{Form, Part};
 use reqwest::{Method, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::test_service::TestService;
 
 /// The first bytes of a PNG image.
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
+
+/// A form with so many images in fields with this name.
+fn png_form(field: &'static str, images: usize) -> Form {
+    (0..images).fold(Form::new(), |form, _| form.part(field, Part::bytes(PNG).file_name("a.png")))
+}
 
 #[tokio::test]
 async fn subjects_are_created_read_changed_and_deleted() {
@@ -62,7 +68,16 @@ async fn another_tenant_finds_and_changes_nothing() {
     ] {
         assert_eq!(service.json_refused("b", method.clone(), path, &body).await, not_found, "{method} {path}");
     }
+    let list = "/v1/faces/watchlists/staff".to_owned();
+    let members = json!({"subjects": [id]});
+    assert_eq!(service.json("a", Method::PUT, &list, members.clone()).await.0, StatusCode::OK);
+    let refused = service.json_refused("b", Method::PUT, &list, &members.to_string()).await;
+    assert_eq!(refused, not_found, "a list with another tenant's subject");
     for (method, path) in [
+        (Method::GET, list.clone()),
+        (Method::DELETE, list.clone()),
+        (Method::PUT, format!("{list}/subjects/{other}")),
+        (Method::DELETE, format!("{list}/subjects/{id}")),
         (Method::GET, path.clone()),
         (Method::DELETE, path.clone()),
         (Method::POST, format!("{path}/images")),
@@ -71,16 +86,35 @@ async fn another_tenant_finds_and_changes_nothing() {
         let refused = service.refused("b", method.clone(), &path, PNG.to_vec()).await;
         assert_eq!(refused, not_found, "{method} {path}");
     }
+    let (status, refused) = service.form("b", &format!("{path}/images"), png_form("image", 2)).await;
+    assert_eq!((status.as_u16(), &refused["code"]), (404, &json!("not_found")), "images in a form");
     let (_, document) = service.get("b", "/openapi.json").await;
     let paths = document["paths"].as_object().unwrap().keys().filter(|path| path.contains('{'));
     let walked = ["", "/images", "/merge"].map(|rest| format!("/v1/faces/subjects/{{id}}{rest}"));
     // reject.rs has the one with a detection.
     let walked = std::iter::once("/v1/detections/{id}/reject").chain(walked.iter().map(String::as_str));
+    let walked = walked.chain(["/v1/faces/watchlists/{name}", "/v1/faces/watchlists/{name}/subjects/{id}"]);
     assert_eq!(paths.collect::<Vec<_>>(), walked.collect::<Vec<_>>(), "a new path with an id: walk it above");
     let by_external_id = service.get("b", "/v1/faces/subjects?external_id=7").await.1;
     assert_eq!(by_external_id["items"], json!([]), "it is that of another tenant's subject");
     assert_eq!(service.get("b", "/v1/faces/subjects").await.1["items"].as_array().unwrap().len(), 1, "its own");
+    assert_eq!(service.get("b", "/v1/faces/watchlists").await.1["items"], json!([]));
+    // The same name is another list.
+    assert_eq!(service.json("b", Method::PUT, &list, json!({"subjects": [other]})).await.0, StatusCode::OK);
+    assert_eq!(service.refused("b", Method::PUT, &format!("{list}/subjects/{id}"), Vec::new()).await, not_found);
+    assert_eq!(service.get("a", &list).await.1["subjects"], json!([id]));
     assert_eq!(service.get("a", &path).await.1["name"], "Ann");
+}
+
+#[tokio::test]
+async fn the_document_is_also_below_the_path_of_faces() {
+    let service = TestService::start(None).await;
+    let (status, below) = service.get("a", "/v1/faces/openapi.json").await;
+    let (_, document) = service.get("a", "/openapi.json").await;
+    assert_eq!(status, 200);
+    assert_eq!(below["paths"], document["paths"]);
+    assert!(below["paths"]["/v1/faces/search"]["post"].is_object(), "{below}");
+    assert_eq!(below["components"], document["components"], "a client can be generated from it");
 }
 
 #[tokio::test]
@@ -92,6 +126,59 @@ async fn a_server_that_only_verifies_refuses_searches() {
     let verify = format!("/v1/faces/verify?subject={id}");
     // There is no model here: it is looked for only after the right to compare.
     assert_eq!(service.refused("a", Method::POST, &verify, PNG.to_vec()).await, (503, "no_face_model".to_owned()));
+}
+
+#[tokio::test]
+async fn without_consent_nobody_is_enrolled_or_verified_where_it_is_required() {
+    let service = TestService::start_with(None, &["--faces-consent", "required"]).await;
+    let given = json!({"given_at": "2020-01-02T00:00:00Z", "reference": "form 7"});
+    let (_, ben) = service.json("a", Method::POST, "/v1/faces/subjects", json!({"consent": given})).await;
+    assert_eq!(ben["consent"], given);
+    let ann = service.subject("a", "Ann").await;
+    let refusal = async |subject: &str| {
+        let enrol = format!("/v1/faces/subjects/{subject}/images");
+        let enrol = service.refused("a", Method::POST, &enrol, PNG.to_vec()).await;
+        let verify = format!("/v1/faces/verify?subject={subject}");
+        assert_eq!(service.refused("a", Method::POST, &verify, PNG.to_vec()).await, enrol);
+        enrol
+    };
+    let missing = (403, "consent_missing".to_owned());
+    // There is no model here: it is looked for only after the consent.
+    let compared = (503, "no_face_model".to_owned());
+    assert_eq!(refusal(&ann).await, missing);
+    assert_eq!(refusal(ben["id"].as_str().unwrap()).await, compared);
+    let path = format!("/v1/faces/subjects/{ann}");
+    let change = async |consent: Value| service.json("a", Method::PATCH, &path, json!({"consent": consent})).await;
+    assert_eq!(change(given.clone()).await.1["consent"], given);
+    assert_eq!(refusal(&ann).await, compared);
+    service.json("a", Method::PATCH, &path, json!({"name": "Anna"})).await;
+    assert_eq!(refusal(&ann).await, compared, "another change leaves it");
+    let (status, withdrawn) = change(json!(null)).await;
+    assert_eq!((status, withdrawn.get("consent")), (StatusCode::OK, None));
+    assert_eq!(refusal(&ann).await, missing);
+}
+
+#[tokio::test]
+async fn a_consent_that_cannot_hold_is_refused() {
+    let service = TestService::start(None).await;
+    let given = "2020-01-02T00:00:00Z";
+    for consent in [
+        json!({}),
+        json!({"given_at": "yesterday"}),
+        json!({"given_at": "2999-01-01T00:00:00Z"}),
+        json!({"given_at": "-000001-01-01T00:00:00Z"}),
+        json!({"given_at": given, "until": given}),
+        json!({"given_at": given, "until": "9999-12-31T00:00:00Z"}),
+        json!({"given_at": given, "reference": "r".repeat(201)}),
+        json!({"given_at": given, "reference": "a\u{0}b"}),
+        json!({"given_at": given, "by": "Ann"}),
+    ] {
+        let body = json!({"consent": consent}).to_string();
+        let refused = service.json_refused("a", Method::POST, "/v1/faces/subjects", &body).await;
+        assert_eq!(refused, (422, "invalid".to_owned()), "{body}");
+    }
+    let longest = json!({"consent": {"given_at": given, "reference": "\u{e9}".repeat(200)}});
+    assert_eq!(service.json("a", Method::POST, "/v1/faces/subjects", longest).await.0, StatusCode::CREATED);
 }
 
 #[tokio::test]
@@ -137,9 +224,35 @@ async fn bad_requests_are_refused_by_name() {
         let refused = service.refused("a", Method::POST, path, PNG.to_vec()).await;
         assert_eq!(refused, (503, "no_face_model".to_owned()), "{path}");
     }
+    for (field, number, refusal) in
+        [("image", 10, (503, "no_face_model")), ("image", 11, (422, "invalid")), ("file", 1, (422, "invalid"))]
+    {
+        let (status, refused) = service.form("a", &images, png_form(field, number)).await;
+        assert_eq!((status.as_u16(), &refused["code"]), (refusal.0, &json!(refusal.1)), "{number} × {field}");
+    }
     let taken = json!({"external_id": "7"});
     service.json("a", Method::POST, subjects, taken.clone()).await;
     let refused = service.json_refused("a", Method::POST, subjects, &taken.to_string()).await;
     assert_eq!(refused, (409, "external_id_taken".to_owned()));
     assert_eq!(service.json("b", Method::POST, subjects, taken).await.0, StatusCode::CREATED, "of another tenant");
+}
+
+#[tokio::test]
+async fn a_tenant_with_the_most_subjects_creates_no_further_one() {
+    let service = TestService::start_with(None, &["--faces-subjects", "2"]).await;
+    let subjects = "/v1/faces/subjects";
+    let known = json!({"external_id": "7"});
+    let (_, first) = service.json("a", Method::POST, subjects, known.clone()).await;
+    service.subject("a", "Ben").await;
+
+    let (status, refused) = service.json("a", Method::POST, subjects, json!({"external_id": "8"})).await;
+
+    assert_eq!((status, &refused["code"]), (StatusCode::CONFLICT, &json!("too_many_subjects")));
+    let detail = refused["detail"].as_str().unwrap();
+    assert!(["2 subjects", "delete", "SIGHTLINE_FACES_SUBJECTS"].iter().all(|part| detail.contains(part)), "{detail}");
+    let repeated = service.json_refused("a", Method::POST, subjects, &known.to_string()).await;
+    assert_eq!(repeated, (409, "external_id_taken".to_owned()), "a repeated enrolment continues with this subject");
+    service.subject("b", "Bea").await;
+    service.send("a", Method::DELETE, &format!("{subjects}/{}", first["id"].as_str().unwrap()), Vec::new()).await;
+    service.subject("a", "Cid").await;
 }

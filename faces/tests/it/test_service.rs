@@ -128,7 +128,7 @@ impl TestService {
         Some(found)
     }
 
-    /// The same with further flags.
+    /// With further flags.
     pub async fn with_models_and(test: &str, flags: &[&str]) -> Option<(Self, PathBuf)> {
         let folder = |variable: &str| {
             let value = std::env::var_os(variable);
@@ -157,11 +157,13 @@ impl TestService {
         files(&self.folder.path().join("blobs"))
     }
 
-    /// The status and the body of a request with a body.
+    /// The status and the body of a request with a body; `null` if the response has none.
     pub async fn send(&self, token: &str, method: Method, path: &str, body: Vec<u8>) -> (StatusCode, Value) {
         let request = self.client.request(method, format!("{}{path}", self.url)).bearer_auth(token).body(body);
         let response = request.send().await.unwrap();
-        (response.status(), response.json().await.unwrap())
+        let status = response.status();
+        let text = response.text().await.unwrap();
+        (status, if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap() })
     }
 
     pub async fn json(&self, token: &str, method: Method, path: &str, body: Value) -> (StatusCode, Value) {

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
-use contracts::{AlertEvent, Event, Outcome, Rule, RuleId, TenantId};
+use contracts::{AlertEvent, Event, Outcome, Rule, RuleId, SubjectId, TenantId};
 use store::{AlertFilter, PageRequest, TenantScope};
 
 use crate::flaky_store::FlakyStore;
@@ -184,5 +185,52 @@ async fn changed_rules_are_active_without_a_restart() {
         test.alerts().await.len() == before
     })
     .await;
+    indexer.stop().await;
+}
+
+/// Every indexer reads the lists by itself, as this one does.
+#[tokio::test]
+async fn a_changed_watchlist_counts_within_two_seconds() {
+    let test = TestIndexer::new();
+    let (mine, other): (TenantId, TenantId) = (TenantId::admin(), "someone-else".parse().unwrap());
+    let person = SubjectId::now();
+    let (staff, guests) = ("staff".parse().unwrap(), "guests".parse().unwrap());
+    for (name, condition) in [("a guest is here", r#"watchlist("guests")"#), ("staff is here", r#"watchlist("staff")"#)]
+    {
+        test.documents.create_rule(&rule(&mine, name, condition)).await.unwrap();
+    }
+    // Neither list exists, and another tenant's list of the name is another one.
+    test.documents.put_watchlist(&other, &staff, &[person].into(), 9).await.unwrap();
+    let indexer = test.index(&["--rule-face-seen", "off"]);
+    let raised = async || {
+        let before = test.alerts().await.len();
+        let mut face = detection("face", 0.9);
+        face.attributes.set("identity".parse().unwrap(), "subject");
+        face.attributes.set("subject".parse().unwrap(), person.to_string());
+        let seen = result(vec![face]);
+        test.publish(seen.to_message()).await;
+        test.indexed(&[seen.data.frame_id]).await;
+        test.all_finished().await;
+        let alerts = test.alerts().await.split_off(before);
+        rules_of(&alerts).into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    // The next frames raise these alerts.
+    let soon = async |expected: &[&str]| {
+        let changed = Instant::now();
+        eventually(&format!("{expected:?} are raised"), async || raised().await == expected).await;
+        assert!(changed.elapsed() < Duration::from_secs(2), "{expected:?} after {:?}", changed.elapsed());
+    };
+    assert!(raised().await.is_empty());
+
+    test.documents.put_watchlist(&mine, &staff, &[person].into(), 9).await.unwrap();
+    soon(&["staff is here"]).await;
+    test.documents.put_watchlist(&mine, &guests, &[SubjectId::now(), person].into(), 9).await.unwrap();
+    soon(&["a guest is here", "staff is here"]).await;
+    test.documents.leave_watchlists(&mine, person, None).await.unwrap();
+    soon(&[]).await;
+    test.documents.add_to_watchlist(&mine, &guests, person, 9).await.unwrap();
+    soon(&["a guest is here"]).await;
+    test.documents.delete_watchlist(&mine, &guests).await.unwrap();
+    soon(&[]).await;
     indexer.stop().await;
 }

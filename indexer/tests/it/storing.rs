@@ -69,6 +69,36 @@ async fn retention_counts_from_indexing() {
 }
 
 #[tokio::test]
+async fn strangers_are_kept_for_their_own_time() {
+    let test = TestIndexer::new();
+    let face = |identity: &str| {
+        // The alert is about the most confident one.
+        let mut face = detection("face", if identity == "subject" { 0.8 } else { 0.9 });
+        face.attributes.set("identity".parse().unwrap(), identity);
+        face
+    };
+    let alone = result(vec![face("unknown"), face("unchecked")]);
+    let together = result(vec![face("unknown"), face("subject")]);
+    let indexer = test.index(&["--retention", "9d", "--faces-strangers-retention", "2d"]);
+    for event in [&alone, &together] {
+        test.publish(event.to_message()).await;
+    }
+    test.indexed(&[alone.data.frame_id, together.data.frame_id]).await;
+    test.all_finished().await;
+    indexer.stop().await;
+
+    let in_days = |days: i64| Timestamp::now() + SignedDuration::from_hours(24 * days);
+    assert_eq!(test.documents.sweep(in_days(1)).await.unwrap(), 0, "kept for their time");
+    // The frame with strangers alone with its two faces and its alert; of the other one, a face and the alert about it.
+    assert_eq!(test.documents.sweep(in_days(3)).await.unwrap(), 6);
+    assert!(test.frame(alone.data.frame_id).await.is_empty());
+    let left = test.documents.detections(&TenantScope::All, &DetectionFilter::default(), &NEWEST).await.unwrap();
+    let identities: Vec<_> = left.iter().map(|found| found.detection.attributes.text("identity")).collect();
+    assert_eq!(identities, [Some("subject")]);
+    assert_eq!(test.frame(together.data.frame_id).await.len(), 1);
+}
+
+#[tokio::test]
 async fn a_result_with_a_retention_of_its_own_is_kept_for_it() {
     let test = TestIndexer::new();
     let [short, long, default] = ["1", "9", ""].map(|days| {

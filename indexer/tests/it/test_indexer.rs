@@ -70,6 +70,7 @@ impl TestIndexer {
             bus: Arc::clone(&self.bus),
             documents,
             rules: self.documents.clone(),
+            watchlists: self.documents.clone(),
             traces: platform::traces::Traces::off(),
         };
         let stop = CancellationToken::new();

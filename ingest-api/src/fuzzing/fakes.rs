@@ -62,7 +62,13 @@ fn indexed(number: i64) -> anyhow::Result<Indexed> {
         data,
     };
     let alerts = vec![AlertEvent { tenant, traceparent: None, data: alert }];
-    Ok(Indexed { result, alerts, indexed_at: at, expires_at: "9999-01-01T00:00:00Z".parse()? })
+    Ok(Indexed {
+        result,
+        alerts,
+        indexed_at: at,
+        expires_at: "9999-01-01T00:00:00Z".parse()?,
+        strangers_expire_at: None,
+    })
 }
 
 /// Accounts that accept every token, without limits.

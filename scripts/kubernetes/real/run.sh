@@ -25,7 +25,9 @@ install_product() {
   kubectl apply --filename "$root/docker/kubernetes/namespace.yaml" >/dev/null
   within 120 "the namespace's account" kube get serviceaccount default
   kube create secret generic sightline --from-literal=admin-token="$token" \
-    --from-literal=database-url="postgres://sightline:$database_password@$node_address:5432/sightline" \
+    --from-literal=database-url="$(database_url sightline)" \
+    --from-literal=verifier-database-url="$(database_url sightline_verifier)" \
+    --from-literal=faces-database-url="$(database_url sightline_faces)" \
     --from-literal=mongodb-uri="mongodb://$node_address:27017/sightline?replicaSet=rs0" \
     --from-literal=redis-url="redis://$node_address:6379" >/dev/null
   make_volume

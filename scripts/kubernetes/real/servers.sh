@@ -30,6 +30,20 @@ start_servers() {
   server redis redis -- redis-server --save '' --appendonly no
   within 300 "MongoDB" initiate_mongodb
   for port in 9092 5432 6379; do within 300 "the server on port $port" answers "$port"; done
+  within 300 "the tables" make_tables
+}
+
+database_url() { printf 'postgres://%s:%s@%s:5432/sightline' "$1" "$database_password" "$node_address"; }
+
+# The tables and the roles, as docs/KUBERNETES.md makes them before the installation. The image starts its server once more when it has
+# made the database, so this may need another try.
+make_tables() {
+  local role
+  {
+    cat "$root"/docker/postgres/{init,verifier,faces}.sql
+    for role in verifier faces; do echo "ALTER ROLE sightline_$role PASSWORD '$database_password';"; done
+  } | docker exec --interactive --env PGPASSWORD="$database_password" postgres psql --quiet --no-psqlrc --set ON_ERROR_STOP=1 \
+    --host "$node_address" --username sightline --file -
 }
 
 answers() { (: >"/dev/tcp/$node_address/$1"); }

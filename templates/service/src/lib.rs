@@ -5,7 +5,8 @@
 //!                  └─ cannot be decoded ──▶ results.dlq
 //! ```
 //!
-//! In: results from the log, as a member of a consumer group. Out: the number of results of each detector, over HTTP.
+//! In: results from the log, as a member of a consumer group. Out: the number of results of each detector, over HTTP, with the
+//! document of the routes at `/openapi.json`.
 //!
 //! Guarantees: every result is counted at least once while the process runs; a result that cannot be decoded becomes a dead
 //! letter. Counts are in memory and start at zero with the process. If the effects of a service must survive a crash, its
@@ -55,8 +56,9 @@ pub async fn run(
     listener: impl Into<Listener>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
+    let listener = listener.into();
     let counts = Counts::default();
-    let router = http::router(&deps, &counts).merge(health(&config, &deps).router());
+    let router = http::router(&deps, &counts, &health(&config, &deps).until(listener.leaving()));
     // A failure of either part ends the other.
     let stop = stop.child_token();
     let consuming = async {

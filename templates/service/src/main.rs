@@ -8,9 +8,7 @@ use accounts::AdminTokenArgs;
 use bus::{KafkaArgs, KafkaBus, TopicArgs};
 use clap::Parser;
 use platform::config::{HttpArgs, OperatorArgs};
-use platform::http::{self, OperatorPorts};
-use platform::traces::TraceExporter;
-use platform::{shutdown, telemetry};
+use platform::{Process, shutdown};
 use service_template::{Config, Deps};
 use settings::{Check, SettingErrors};
 
@@ -48,25 +46,15 @@ async fn main() -> ExitCode {
 }
 
 async fn run(program: Program) -> anyhow::Result<()> {
-    let Program { config, topics, kafka, token, http: listen, operator } = program;
-    telemetry::init(&operator.log, operator.log_format)?;
-    telemetry::start_metrics();
-    let traces = TraceExporter::start(&operator.traces)?;
+    let Program { config, topics, kafka, token, http, operator } = program;
+    let process = Process::start(operator)?;
     let deps = connect(&topics, &kafka, &token).await?;
-    let listener = http::listen(&listen).await?.traced(traces.service(env!("CARGO_PKG_NAME")));
-    let health = service_template::health(&config, &deps);
-    let ports = OperatorPorts::open(&operator, &health, axum::Router::new()).await?;
-    let stop = shutdown::on_signal()?;
-    let running = async {
-        tokio::try_join!(
-            service_template::run(config, deps.clone(), listener, stop.clone()),
-            ports.serve(stop.clone())
-        )?;
+    let (health, traces) = (service_template::health(&config, &deps), process.traces(env!("CARGO_PKG_NAME")));
+    let running = process.serve(&http, health, async |listener, stop| {
+        Box::pin(service_template::run(config, deps.clone(), listener.traced(traces), stop)).await?;
         Ok(deps.bus.close().await?)
-    };
-    let ended = shutdown::within(operator.stop_grace, stop.clone(), Box::pin(running)).await;
-    traces.close().await;
-    ended
+    });
+    running.await
 }
 
 async fn connect(topics: &TopicArgs, kafka: &KafkaArgs, token: &AdminTokenArgs) -> anyhow::Result<Deps> {

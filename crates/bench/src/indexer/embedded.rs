@@ -50,7 +50,8 @@ impl EmbeddedIndexerChild {
         let deps = indexer::Deps {
             bus: bus.clone(),
             documents: documents.clone(),
-            rules: documents,
+            rules: documents.clone(),
+            watchlists: documents,
             traces: platform::traces::Traces::off(),
         };
         let stop = CancellationToken::new();

@@ -1,6 +1,6 @@
 //! All services: `sightline up` in a temporary folder, or the four programs on servers.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use tempfile::TempDir;
@@ -8,6 +8,9 @@ use tempfile::TempDir;
 use crate::child::{ChildProcess, free_port};
 use crate::engine::Engine;
 use crate::namespace::{Servers, TestNamespace};
+
+/// The data folder of `sightline up` in the temporary one.
+const DATA: &str = "data";
 
 /// All services, running.
 pub struct Services {
@@ -33,7 +36,7 @@ impl Services {
     /// [`Self::embedded`] with additional settings.
     pub async fn embedded_with(engine: Option<&Engine>, additional: Settings) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir().context("no folder for the embedded parts")?;
-        let data = folder.path().join("data");
+        let data = folder.path().join(DATA);
         let (url, metrics) = (format!("127.0.0.1:{}", free_port()?), format!("127.0.0.1:{}", free_port()?));
         let mut settings = model(engine, folder.path())?;
         settings.extend([
@@ -47,6 +50,11 @@ impl Services {
         up.wait_until_ready(&url).await?;
         let token = std::fs::read_to_string(data.join("admin.token")).context("the admin's token")?.trim().to_owned();
         Ok(Self { url, token, metrics, processes: vec![up], namespace: None, folder })
+    }
+
+    /// The data folder of `sightline up`.
+    pub fn data_folder(&self) -> PathBuf {
+        self.folder.path().join(DATA)
     }
 
     /// The four services on Kafka and MongoDB.

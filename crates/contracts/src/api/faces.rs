@@ -5,8 +5,32 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use super::Problem;
 use crate::detection::BoundingBox;
-use crate::ids::{SubjectId, TenantId, VectorId};
+use crate::ids::{SubjectId, TenantId, VectorId, WatchlistName};
+
+/// The consent of a person to the use of the face.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Consent {
+    /// When it was given. Not in the future.
+    #[schema(value_type = String, format = DateTime)]
+    pub given_at: Timestamp,
+    /// When it ends. In the future; without it, it holds until it is withdrawn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub until: Option<Timestamp>,
+    /// What names it in your own system. At most 200 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
+}
+
+impl Consent {
+    /// Whether it has not ended.
+    pub fn holds(&self, now: Timestamp) -> bool {
+        self.until.is_none_or(|until| now < until)
+    }
+}
 
 /// A subject to create. All fields are optional.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -22,6 +46,9 @@ pub struct NewSubject {
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     #[schema(value_type = Object)]
     pub metadata: Map<String, Value>,
+    /// The consent to the use of the face.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consent: Option<Consent>,
 }
 
 /// A change of a subject. A missing field stays as it is.
@@ -40,6 +67,10 @@ pub struct SubjectChange {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<Object>)]
     pub metadata: Option<Option<Map<String, Value>>>,
+    /// The new consent. `null` withdraws it: all enrolled faces of the subject are erased.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<Consent>)]
+    pub consent: Option<Option<Consent>>,
 }
 
 /// A field that is given, also as `null`.
@@ -62,6 +93,9 @@ pub struct SubjectView {
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     #[schema(value_type = Object)]
     pub metadata: Map<String, Value>,
+    /// The consent to the use of the face. After its end the subject has no enrolled faces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consent: Option<Consent>,
     /// Time of creation.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
@@ -158,6 +192,8 @@ pub enum NoNegative {
     NoFaceModel,
     /// The subject was deleted.
     SubjectDeleted,
+    /// The subject has no valid consent.
+    ConsentMissing,
     /// The subject has the most negatives that it can have.
     TooManyNegatives,
 }
@@ -176,6 +212,36 @@ pub struct EnrolledFace {
     pub confidence: f64,
     /// The figures by which the face was accepted.
     pub quality: FaceQuality,
+}
+
+/// The response to an enrolment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum Enrolment {
+    /// To an image.
+    Face(EnrolledFace),
+    /// To a form with images.
+    Images(EnrolledImages),
+}
+
+/// The verdicts on the images of a form.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct EnrolledImages {
+    /// A verdict on each image, in the order of the form.
+    pub images: Vec<ImageVerdict>,
+}
+
+/// Whether the face of an image is enrolled. It has either `face` or `problem`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ImageVerdict {
+    /// The status that the image would get in a request of its own: 201, 200 if it was enrolled before, or that of `problem`.
+    pub status: u16,
+    /// The enrolled face.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub face: Option<EnrolledFace>,
+    /// Why the image is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<Problem>,
 }
 
 /// The quality of a face. docs/FACES.md has the formulas.
@@ -312,4 +378,31 @@ pub struct FaceMatch {
     pub name: Option<String>,
     /// Cosine to its nearest enrolled face, -1 to 1.
     pub similarity: f32,
+}
+
+/// The members of a watchlist.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewWatchlist {
+    /// Ids of the subjects, in any order. A repeated id counts once.
+    #[schema(max_items = 1000)]
+    pub subjects: Vec<SubjectId>,
+}
+
+/// A watchlist: subjects that rules look for by the name of the list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WatchlistView {
+    /// Its name.
+    pub name: WatchlistName,
+    /// Ids of its subjects, in order.
+    pub subjects: Vec<SubjectId>,
+}
+
+/// A watchlist in the list of all of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WatchlistSummary {
+    /// Its name.
+    pub name: WatchlistName,
+    /// Number of its subjects.
+    pub count: u64,
 }

@@ -2,8 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed expectation is how a test fails")]
 
-use contracts::{AttributeValue, Attributes, BoundingBox, Detection, DetectorName, FrameId, StreamName, Vehicle};
-use rules::{Condition, DetectionSubject, Error, MAX_SOURCE_BYTES, Subject};
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use contracts::{
+    AttributeValue, Attributes, BoundingBox, Detection, DetectorName, FrameId, StreamName, Vehicle, WatchlistName,
+};
+use rules::{Condition, DetectionSubject, Error, MAX_SOURCE_BYTES, NO_WATCHLISTS, Subject, Watchlists};
 
 fn face() -> Detection {
     Detection {
@@ -16,6 +21,10 @@ fn face() -> Detection {
 }
 
 fn evaluate(condition: &str, detection: &Detection) -> Result<bool, Error> {
+    evaluate_with(condition, detection, &NO_WATCHLISTS)
+}
+
+fn evaluate_with(condition: &str, detection: &Detection, watchlists: &Watchlists) -> Result<bool, Error> {
     let (detector, stream): (DetectorName, StreamName) = ("face".parse().unwrap(), "gate-1".parse().unwrap());
     let subject = DetectionSubject {
         frame_id: FrameId::from_position("topic", 0, 7),
@@ -26,6 +35,7 @@ fn evaluate(condition: &str, detection: &Detection) -> Result<bool, Error> {
         height: 480,
         // A Saturday.
         captured_at: "2026-11-21T22:15:00Z".parse().unwrap(),
+        watchlists,
     };
     Condition::compile(condition)?.matches(&Subject::Detection(subject))
 }
@@ -93,6 +103,32 @@ fn attributes_have_the_type_of_their_use() {
 }
 
 #[test]
+fn a_watchlist_has_only_its_subjects() {
+    let mut lists = Watchlists::default();
+    for (name, subjects) in [("staff", vec!["1", "2"]), ("guests", vec!["3"]), ("nobody", vec![])] {
+        let subjects: HashSet<String> = subjects.into_iter().map(str::to_owned).collect();
+        lists.insert(name.parse().unwrap(), Arc::new(subjects));
+    }
+    let of = |subject: &str| with_attributes(&[("identity", "subject".into()), ("subject", subject.into())]);
+    for (condition, subject, expected) in [
+        (r#"watchlist("staff")"#, "2", true),
+        ("watchlist('staff')", "3", false),
+        (r#"watchlist("staff") || watchlist("guests")"#, "3", true),
+        (r#"watchlist("staff") && watchlist("guests")"#, "1", false),
+        (r#"!watchlist("staff") && label == "face""#, "3", true),
+        (r#"watchlist("nobody")"#, "1", false),
+        // It does not exist, or not yet.
+        (r#"watchlist("other")"#, "1", false),
+        (r#"(watchlist("staff") ? 1 : 0) == 1"#, "1", true),
+    ] {
+        assert_eq!(evaluate_with(condition, &of(subject), &lists), Ok(expected), "{condition} of {subject}");
+    }
+    assert_eq!(evaluate_with(r#"watchlist("staff")"#, &face(), &lists), Ok(false), "nobody was recognised");
+    let named = Condition::compile(r#"watchlist("b") || watchlist("a") || watchlist("b")"#).unwrap();
+    assert_eq!(named.watchlists().map(WatchlistName::as_str).collect::<Vec<_>>(), ["a", "b"]);
+}
+
+#[test]
 fn an_attribute_of_another_type_counts_as_missing() {
     let odd = with_attributes(&[("colour", 7.0.into()), ("doors", "four".into()), ("parked", "yes".into())]);
     for condition in [r#"attributes.colour == """#, "attributes.doors == 0.0", "!attributes.parked"] {
@@ -140,6 +176,14 @@ fn an_invalid_condition_error_says_what_is_allowed() {
         ("attributes.doors % 2 == 1", "needs both sides whole"),
         ("attributes.doors + 1 == 5", "write 2.0 for 2"),
         ("attributes[\"colour\"] == \"red\"", "no variable \"attributes\""),
+        ("watchlist(label)", "needs the name of one list in quotes"),
+        ("watchlist(\"a\" + \"b\")", "needs the name of one list in quotes"),
+        ("watchlist()", "needs the name of one list in quotes"),
+        ("watchlist(\"a\", \"b\")", "needs the name of one list in quotes"),
+        ("\"a\".watchlist()", "needs the name of one list in quotes"),
+        ("watchlist(\"my list\")", "a watchlist must be 1 to 64 characters"),
+        ("watchlist(\"\")", "a watchlist must be 1 to 64 characters"),
+        ("watchlist == true", "no variable \"watchlist\""),
         ("label.contains(1)", "contains does not work on a text and a whole number"),
     ] {
         let error = Condition::compile(condition).expect_err(condition).to_string();

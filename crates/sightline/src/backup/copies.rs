@@ -8,6 +8,8 @@ use anyhow::{Context, bail};
 use bus::embedded::LogFiles;
 use store::{StoreError, copy_sqlite};
 
+use crate::data_dir::check_part;
+
 /// From a data folder into a backup.
 pub struct Copies<'a> {
     pub from: &'a Path,
@@ -19,7 +21,7 @@ impl Copies<'_> {
     pub fn log(&self, name: &str) -> anyhow::Result<i64> {
         let (from, to) = (self.from.join(name), self.to.join(name));
         let groups = LogFiles::groups_in(&from);
-        self.check_exists(&groups)?;
+        check_part(self.from, &groups)?;
         fs::create_dir(&to)?;
         copy_sqlite(&groups, &LogFiles::groups_in(&to))?;
         // Listed after the positions were copied, so that the list has every message after them.
@@ -45,25 +47,13 @@ impl Copies<'_> {
 
     /// Copies a database; returns the oldest schema version whose programs can use it.
     pub fn database(&self, name: &str, copy: fn(&Path, &Path) -> Result<i64, StoreError>) -> anyhow::Result<i64> {
-        self.check_exists(&self.from.join(name))?;
+        check_part(self.from, &self.from.join(name))?;
         Ok(copy(&self.from.join(name), &self.to.join(name))?)
     }
 
     /// Copies a folder of files that are complete from the moment they have their name. The owner may delete files meanwhile.
     pub fn folder(&self, name: &str) -> anyhow::Result<()> {
         copy_folder(&self.from.join(name), &self.to.join(name))
-    }
-
-    fn check_exists(&self, path: &Path) -> anyhow::Result<()> {
-        if path.exists() {
-            return Ok(());
-        }
-        bail!(
-            "{} does not exist, so {} is not the data folder of a `sightline up`; name it with --data-dir, and the servers \
-             that are used instead with their settings",
-            path.display(),
-            self.from.display()
-        )
     }
 }
 

@@ -105,6 +105,7 @@ impl Dependencies {
         let limits = up.redis.redis_url.as_ref().map_or("in this process", |_| "Redis").to_owned();
         let mut worker = detector_worker::Deps::new(Arc::clone(&bus), Arc::clone(&blobs));
         worker.traces = exporter.service("detector-worker");
+        database.log_face_search().await;
         let galleries = up.galleries.galleries(&database);
         worker.galleries = Some(galleries.clone());
         let traces = ServiceTraces {

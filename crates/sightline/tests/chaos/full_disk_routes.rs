@@ -44,7 +44,7 @@ const NEED_A_FACE: [&str; 4] = [
 struct Change {
     /// Method and path, as in the OpenAPI document.
     operation: &'static str,
-    /// Replaces `{id}`; `{name}` is that of one stream.
+    /// Replaces `{id}`; `{name}` is that of one stream and of one watchlist.
     id: String,
     token: String,
     body: Body,
@@ -140,6 +140,9 @@ async fn prepare(up: &TestServer, client: &TestClient) -> Prepared {
     Change::new("POST /v1/password/forgot", "", forgot, 202).send(client).await;
     let subject = add("POST /v1/faces/subjects", &access_token, json!({"name": "A person"})).await;
     let merged = add("POST /v1/faces/subjects", &access_token, json!({"name": "The same person"})).await;
+    let members = Body::Json(json!({"subjects": [subject["id"]]}));
+    let list = Change::new("PUT /v1/faces/watchlists/{name}", &access_token, members, 200).send(client).await;
+    assert_eq!(list.status(), StatusCode::OK);
     let ids = [
         ("rules", &rule),
         ("api-tokens", &api_token),
@@ -202,6 +205,10 @@ fn changes(up: &TestServer, prepared: &Prepared, small: &Bytes, large: &Bytes) -
         Change::new("DELETE /v1/streams/{name}", ann, Body::None, 204),
         Change::new("POST /v1/faces/subjects", ann, Body::Json(json!({"name": "Another person"})), 201),
         Change::new("PATCH /v1/faces/subjects/{id}", ann, Body::Json(json!({"name": "B."})), 200).of(&ids["subjects"]),
+        Change::new("PUT /v1/faces/watchlists/{name}/subjects/{id}", ann, Body::None, 204).of(&ids["merged subjects"]),
+        Change::new("DELETE /v1/faces/watchlists/{name}/subjects/{id}", ann, Body::None, 204).of(&ids["subjects"]),
+        Change::new("PUT /v1/faces/watchlists/{name}", ann, Body::Json(json!({"subjects": []})), 200),
+        Change::new("DELETE /v1/faces/watchlists/{name}", ann, Body::None, 204),
         Change::new(
             "POST /v1/faces/subjects/{id}/merge",
             ann,

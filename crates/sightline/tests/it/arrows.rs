@@ -51,7 +51,7 @@ const ALLOWED: [(&str, &[&str]); 21] = [
             "vision",
         ],
     ),
-    ("service-template", &["accounts", "bus", "consumer-kit", "contracts", "platform", "settings"]),
+    ("service-template", &["accounts", "api-kit", "bus", "consumer-kit", "contracts", "platform", "settings"]),
     (
         "bench",
         &[
@@ -60,6 +60,7 @@ const ALLOWED: [(&str, &[&str]); 21] = [
             "bus",
             "contracts",
             "detector-worker",
+            "gallery",
             "indexer",
             "platform",
             "rules",
@@ -71,7 +72,7 @@ const ALLOWED: [(&str, &[&str]); 21] = [
 ];
 
 /// Dependencies from outside the workspace that only these crates may have.
-const RESERVED: [(&str, &[&str]); 16] = [
+const RESERVED: [(&str, &[&str]); 17] = [
     ("rdkafka", &["bus"]),
     ("ort", &["vision"]),
     ("image", &["vision"]),
@@ -81,6 +82,7 @@ const RESERVED: [(&str, &[&str]); 16] = [
     // The bench compares the indexer with a bare loop of inserts, which must not be the store's own.
     ("mongodb", &["store", "bench"]),
     ("object_store", &["store"]),
+    ("pgvector", &["store"]),
     ("sqlx", &["store"]),
     ("redis", &["accounts"]),
     ("argon2", &["accounts"]),

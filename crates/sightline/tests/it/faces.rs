@@ -1,5 +1,7 @@
 //! Faces in `sightline up`: the routes on its public port, and the end of a user's faces.
 
+mod erasure;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -141,10 +143,10 @@ async fn a_deleted_users_faces_are_in_no_file() {
     assert_eq!(enrolment_images(&data), 1);
     let deleted = reqwest::Client::new().delete(format!("{}/v1/users/{}", up.url, ann.id)).bearer_auth(&up.token);
     assert!(deleted.send().await.unwrap().status().is_success());
-    // The database writes its journal into the file at the end.
-    assert!(up.process.stop(), "{}", up.process.output());
     assert_eq!(files_with(&data, &[NAME, &subject]), Vec::<String>::new());
     assert_eq!(enrolment_images(&data), 0);
+    assert!(up.process.stop(), "{}", up.process.output());
+    assert_eq!(files_with(&data, &[NAME, &subject]), Vec::<String>::new(), "after the end");
     assert!(!up.process.output().contains(NAME), "a name is in the log output");
 }
 

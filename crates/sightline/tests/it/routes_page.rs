@@ -58,6 +58,19 @@ fn page(document: &Value) -> String {
     page
 }
 
+#[tokio::test]
+async fn the_document_of_faces_alone_is_a_part_of_that_of_all_services() {
+    let up = TestServer::start(&[]).await;
+    let document =
+        async |path: &str| -> Value { reqwest::get(format!("{}{path}", up.url)).await.unwrap().json().await.unwrap() };
+    let (all, faces) = (document("/openapi.json").await, document("/v1/faces/openapi.json").await);
+    let paths = faces["paths"].as_object().unwrap();
+    assert!(paths.contains_key("/v1/faces/search"), "{paths:?}");
+    for (path, operations) in paths {
+        assert_eq!(all["paths"][path], *operations, "{path}");
+    }
+}
+
 /// The credentials that an operation accepts: a scope, or the name of another kind.
 fn credentials(operation: &Value) -> String {
     if operation["x-full-session"] == true {

@@ -112,6 +112,7 @@ impl MongoDocuments {
     /// Joins results with their detections.
     async fn with_detections(&self, results: Vec<ResultDoc<'static>>) -> Result<Vec<StoredResult>, CallError> {
         let ids: Vec<&str> = results.iter().filter(|doc| doc.count > 0).map(|doc| doc.id.as_str()).collect();
+        let now = Timestamp::now();
         let mut detections: HashMap<String, Vec<StoredDetection>> = HashMap::with_capacity(ids.len());
         for some in ids.chunks(RANGES_PER_QUERY) {
             let ranges = some.iter().map(|id| detection_range(id));
@@ -122,6 +123,10 @@ impl MongoDocuments {
                 .batch_size(CURSOR_BATCH)
                 .await?;
             while let Some(doc) = found.try_next().await? {
+                // Those of strangers may expire before the result.
+                if doc.expires_at <= now {
+                    continue;
+                }
                 let stored = doc.into_stored()?;
                 let result = crate::stored_docs::result_id(&stored.id.frame, &stored.id.detector);
                 detections.entry(result).or_default().push(stored);

@@ -21,14 +21,16 @@ use crate::{Migrated, StoreError};
 
 /// What each step does. 1: collections and indexes. 2: attributes of detections; older documents have none and need no change. 3: the
 /// marker says which programs can use the database. 4: indexes of streams. 5: the index
-/// of streams with a retention. 6: indexes of subjects on detections and alerts.
+/// of streams with a retention. 6: indexes of subjects on detections and alerts. 7: the index of watchlists.
 const EFFECTS: [Effect; VERSION as usize] = [Adds; VERSION as usize];
 /// The version that this program reads and writes.
-const VERSION: i32 = 6;
+const VERSION: i32 = 7;
 /// Index of detections and alerts by the subject in their attributes.
 pub(crate) const BY_SUBJECT: &str = "by_subject";
 /// Index of detections by the subject that was rejected.
 pub(crate) const BY_REJECTED: &str = "by_rejected";
+/// Index of watchlists.
+pub(crate) const WATCHLISTS_BY_TENANT: &str = "by_tenant";
 const META: &str = "meta";
 const MARKER: &str = "sightline";
 
@@ -118,6 +120,7 @@ async fn step(database: &Database, version: i32) -> Result<(), CallError> {
         4 => stream_indexes(database).await,
         5 => stream_retention_index(database).await,
         6 => subject_indexes(database).await,
+        7 => watchlist_index(database).await,
         _ => Ok(()),
     }
 }
@@ -209,6 +212,13 @@ async fn subject_indexes(database: &Database) -> Result<(), CallError> {
         documents.create_index(by_subject).await.map_err(index_conflict)?;
     }
     Ok(())
+}
+
+/// The indexer reads the revisions of all lists each second, from this index alone.
+async fn watchlist_index(database: &Database) -> Result<(), CallError> {
+    let by_tenant = index(doc! { "tenant": 1, "name": 1, "revision": 1 }, named(WATCHLISTS_BY_TENANT));
+    let watchlists = database.collection::<Document>("watchlists");
+    watchlists.create_index(by_tenant).await.map(drop).map_err(index_conflict)
 }
 
 fn is_command(error: &mongodb::error::Error, codes: &[i32]) -> bool {

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Connection, PgPool, Postgres, Sqlite, SqlitePool};
+use sqlx::{Connection, PgPool, Postgres, Row as _, Sqlite, SqlitePool};
 
+use super::faces::DEFAULT_SUBJECT_LIMIT;
 use super::failure::{DatabaseLabel, failure, with_time_limit};
 use super::migrations;
 use super::values::{Row, Value, bind_postgres, bind_sqlite};
 use crate::StoreError;
+use crate::sqlite::EMPTY_JOURNAL;
 
 /// Time limit of waiting for a free connection, or for another process's lock.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -25,6 +27,9 @@ const SQLITE_READERS: u32 = 4;
 pub struct Relational {
     pools: Pools,
     pub(super) label: DatabaseLabel,
+    pub(super) subject_limit: u64,
+    /// Whether a subject needs a recorded consent before it gets vectors.
+    pub(super) consent_required: bool,
     #[cfg(test)]
     pub(super) statements: super::plans::StatementLog,
 }
@@ -93,9 +98,18 @@ impl Relational {
         Self {
             pools,
             label,
+            subject_limit: DEFAULT_SUBJECT_LIMIT,
+            consent_required: false,
             #[cfg(test)]
             statements: super::plans::StatementLog::default(),
         }
+    }
+
+    /// The same database, to which this handle adds no subject beyond this number of a tenant.
+    #[must_use]
+    pub const fn with_subject_limit(mut self, subject_limit: u64) -> Self {
+        self.subject_limit = subject_limit;
+        self
     }
 
     /// The database for a start-up line, without secrets.
@@ -116,6 +130,24 @@ impl Relational {
                 readers.close().await;
                 writer.close().await;
             }
+        }
+    }
+
+    /// Whether this is PostgreSQL, for features that SQLite lacks.
+    pub(super) const fn is_postgres(&self) -> bool {
+        matches!(self.pools, Pools::Postgres(_))
+    }
+
+    /// Moves SQLite's journal into the file and empties it, so that what was deleted or overwritten is in neither. A reader may hold it
+    /// up; the log then says so, and the next call does it. PostgreSQL has its own rules for its journal.
+    pub(super) async fn empty_journal(&self) {
+        let Pools::Sqlite { writer, .. } = &self.pools else { return };
+        let checkpoint = sqlx::query(EMPTY_JOURNAL).fetch_one(writer);
+        let emptied = with_time_limit(&self.label, async { checkpoint.await?.try_get::<i64, _>(0) }).await;
+        match emptied {
+            Ok(0) => {}
+            Ok(_) => tracing::warn!(database = %self.label, "the journal is being read and still has what was deleted"),
+            Err(error) => tracing::warn!(%error, "the journal could not be emptied and still has what was deleted"),
         }
     }
 
@@ -268,6 +300,22 @@ impl Transaction {
         }
     }
 
+    /// Reads rows without a time limit, by a statement with names of the catalogue in it.
+    pub(super) async fn rows_unlimited(&mut self, sql: String, values: Vec<Value>) -> Result<Vec<Row>, StoreError> {
+        let sql = sqlx::AssertSqlSafe(sql);
+        let rows: Result<Vec<Row>, sqlx::Error> = match &mut self.inner {
+            DriverTransaction::Postgres(inner) => {
+                let rows = bind_postgres!(sqlx::query(sql), values).fetch_all(&mut **inner).await;
+                rows.map(|rows| rows.into_iter().map(Row::Postgres).collect())
+            }
+            DriverTransaction::Sqlite(inner) => {
+                let rows = bind_sqlite!(sqlx::query(sql), values).fetch_all(&mut **inner).await;
+                rows.map(|rows| rows.into_iter().map(Row::Sqlite).collect())
+            }
+        };
+        rows.map_err(|error| failure(&self.label, &error))
+    }
+
     /// Reads the first row.
     pub(super) async fn row(&mut self, sql: &'static str, values: Vec<Value>) -> Result<Option<Row>, StoreError> {
         Ok(self.rows(sql, values).await?.into_iter().next())
@@ -295,6 +343,34 @@ impl Transaction {
         };
         let column = if self.is_postgres() { "QUERY PLAN" } else { "detail" };
         rows.iter().map(|row| row.get(column)).collect()
+    }
+}
+
+/// A statement that a connection has prepared.
+#[cfg(test)]
+pub(super) struct Prepared {
+    /// How it would run now.
+    pub(super) plan: String,
+    /// Executions with a plan for any arguments.
+    pub(super) generic_plans: i64,
+    /// Executions with a plan for its arguments.
+    pub(super) custom_plans: i64,
+}
+
+#[cfg(test)]
+impl Transaction {
+    /// The prepared statement of PostgreSQL with this part, and its plan for these arguments.
+    pub(super) async fn prepared(&mut self, part: &str, arguments: &str) -> Prepared {
+        let DriverTransaction::Postgres(inner) = &mut self.inner else { panic!("it is SQLite") };
+        let sql = "SELECT name, generic_plans, custom_plans FROM pg_prepared_statements WHERE strpos(statement, $1) > 0 \
+                   AND strpos(statement, 'pg_prepared_statements') = 0";
+        let row = Row::Postgres(sqlx::query(sql).bind(part).fetch_one(&mut **inner).await.unwrap());
+        let name: String = row.get("name").unwrap();
+        let explain = sqlx::AssertSqlSafe(format!("EXPLAIN EXECUTE {name} ({arguments})"));
+        let plan = sqlx::raw_sql(explain).fetch_all(&mut **inner).await.unwrap();
+        let plan: Vec<String> = plan.into_iter().map(|step| Row::Postgres(step).get("QUERY PLAN").unwrap()).collect();
+        let (generic_plans, custom_plans) = (row.get("generic_plans").unwrap(), row.get("custom_plans").unwrap());
+        Prepared { plan: plan.join("\n"), generic_plans, custom_plans }
     }
 }
 

@@ -68,11 +68,25 @@ const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("../../migrations/sqlite/0006_former_subjects.sql"),
     },
     Migration {
+        version: 7,
+        name: "subject_counts",
+        effect: Adds,
+        postgres: include_str!("../../migrations/postgres/0007_subject_counts.sql"),
+        sqlite: include_str!("../../migrations/sqlite/0007_subject_counts.sql"),
+    },
+    Migration {
         version: 8,
+        name: "consent",
+        effect: Adds,
+        postgres: include_str!("../../migrations/postgres/0008_consent.sql"),
+        sqlite: include_str!("../../migrations/sqlite/0008_consent.sql"),
+    },
+    Migration {
+        version: 9,
         name: "face_models",
         effect: Adds,
-        postgres: include_str!("../../migrations/postgres/0008_face_models.sql"),
-        sqlite: include_str!("../../migrations/sqlite/0008_face_models.sql"),
+        postgres: include_str!("../../migrations/postgres/0009_face_models.sql"),
+        sqlite: include_str!("../../migrations/sqlite/0009_face_models.sql"),
     },
 ];
 /// The version from which on a step records which programs can use the tables after it.
@@ -164,19 +178,20 @@ impl Relational {
     /// The schema version that this program reads and writes.
     pub const VERSION: i64 = MIGRATIONS[MIGRATIONS.len() - 1].version;
 
-    /// Migrates the tables to this program's version. Several processes may do so at once.
+    /// Migrates the tables to this program's version, and prepares the search for faces where PostgreSQL has pgvector. Several processes may do
+    /// so at once.
     ///
     /// # Errors
     /// `Fatal` when the database is another program's, or a later version changed what this one uses; nothing is changed then.
     pub async fn migrate(&self) -> Result<Migrated, StoreError> {
-        self.migrate_to(MIGRATIONS.len()).await
+        let migrated = self.migrate_to(MIGRATIONS.len()).await?;
+        self.prepare_face_search().await?;
+        Ok(migrated)
     }
 
     async fn migrate_to(&self, version: usize) -> Result<Migrated, StoreError> {
         let mut transaction = self.begin().await?;
-        if transaction.is_postgres() {
-            transaction.execute("SELECT pg_advisory_xact_lock($1)", values![LOCK]).await?;
-        }
+        transaction.lock_migrations().await?;
         let applied = match transaction.applied().await? {
             Some(applied) => {
                 self.same_versions(&applied, transaction.is_postgres())?;
@@ -193,6 +208,8 @@ impl Relational {
             transaction.apply(migration).await?;
         }
         transaction.commit().await?;
+        // A process that was killed may have left what it deleted in the journal.
+        self.empty_journal().await;
         // Versions have no gap, so the number of steps is the version.
         Ok(Migrated { from: applied as i64, to: version.max(applied) as i64 })
     }
@@ -256,6 +273,14 @@ impl Relational {
 }
 
 impl Transaction {
+    /// Waits until no other process migrates, until this transaction ends. A writer of SQLite is alone anyway.
+    pub(super) async fn lock_migrations(&mut self) -> Result<(), StoreError> {
+        if self.is_postgres() {
+            self.execute("SELECT pg_advisory_xact_lock($1)", values![LOCK]).await?;
+        }
+        Ok(())
+    }
+
     /// The applied versions; `None` without a table of them.
     async fn applied(&mut self) -> Result<Option<Applied>, StoreError> {
         let known = if self.is_postgres() {

@@ -1,21 +1,40 @@
 //! Tests that every SQL statement of the relational store uses an index: each database explains every statement that was run.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::values::Value;
 
-/// The statements that were run, each with the arguments of its last run.
+/// The statements that were run.
 #[derive(Clone, Default)]
-pub(super) struct StatementLog(Arc<Mutex<BTreeMap<&'static str, Vec<Value>>>>);
+pub(super) struct StatementLog(Arc<Mutex<Runs>>);
+
+#[derive(Default)]
+struct Runs {
+    /// Each with the arguments of its last run.
+    last: BTreeMap<&'static str, Vec<Value>>,
+    /// In their order.
+    all: Vec<&'static str>,
+}
 
 impl StatementLog {
     pub(super) fn record(&self, sql: &'static str, values: &[Value]) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(sql, values.to_vec());
+        let mut runs = self.runs();
+        runs.last.insert(sql, values.to_vec());
+        runs.all.push(sql);
+    }
+
+    /// The statements since the last call, in their order.
+    pub(super) fn take_runs(&self) -> Vec<&'static str> {
+        std::mem::take(&mut self.runs().all)
     }
 
     fn all(&self) -> BTreeMap<&'static str, Vec<Value>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.runs().last.clone()
+    }
+
+    fn runs(&self) -> MutexGuard<'_, Runs> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -161,6 +180,7 @@ mod tests {
                 external_id: Some(number.to_string()),
                 name: None,
                 metadata: Metadata::new(),
+                consent: None,
             };
             assert_eq!(store.add_subject(&key.tenant, None, &new, now).await.unwrap(), SubjectWriteOutcome::Stored);
             assert_eq!(store.add_subject(&key.tenant, None, &new, now).await.unwrap(), SubjectWriteOutcome::IdTaken);
@@ -174,10 +194,17 @@ mod tests {
         assert_eq!(store.state(&key).await.unwrap().vectors, 4);
         store.changes(&key, &Position::START, 2).await.unwrap();
         assert_eq!(store.search(&key, &face(1, 1).embedding, 2, -1.0).await.unwrap().len(), 2);
+        assert_eq!(store.search_in_program(&key, &face(1, 1).embedding, 2, -1.0).await.unwrap().len(), 2);
         assert_eq!(store.vectors_of_subject(&key, subject(2)).await.unwrap().len(), 2);
         assert_eq!(store.galleries_of_tenant(&key.tenant).await.unwrap(), std::slice::from_ref(&key));
         assert_eq!(store.remove_vectors(&key, &[face(1, 2).id], now).await.unwrap(), 1);
         run_model_change(store, &key, now).await;
+        let consent = contracts::api::Consent { given_at: now, until: Some(now + REMOVALS_KEPT), reference: None };
+        let change = SubjectChange { consent: Some(Some(consent)), ..SubjectChange::default() };
+        store.change_subject(&key.tenant, subject(1), &change, now).await.unwrap();
+        let ended = now + REMOVALS_KEPT;
+        assert_eq!(store.ended_consents(ended, 9).await.unwrap(), [(key.tenant.clone(), subject(1))]);
+        assert_eq!(store.end_consent(&key.tenant, subject(1), ended).await.unwrap(), 1);
         store.merge_subjects(&key.tenant, subject(2), subject(1), now).await.unwrap();
         assert!(store.is_merged(&key.tenant, subject(2)).await.unwrap());
         store.delete_subject(&key.tenant, subject(1), now).await.unwrap().unwrap();
@@ -344,6 +371,53 @@ mod tests {
             transaction.commit().await.unwrap();
             reads_follow_an_index(&store, "Sort").await;
             generic_plans_follow_an_index(&store, &url).await;
+            store.close().await;
+        })
+        .await;
+    }
+
+    /// 10,000 vectors: 1 % of one owner, the others of another. Every seventh is a negative.
+    const TWO_OWNERS: &str = "
+        INSERT INTO face_galleries (tenant, model, dimensions, version, vectors, subjects, removals_known_after)
+        SELECT tenant, 'mobilefacenet_128d', 128, 1, 1, 1, 1 FROM unnest(ARRAY['few', 'most']) tenant;
+        INSERT INTO face_vectors (tenant, model, id, subject, kind, version, vector)
+        SELECT CASE WHEN n % 100 = 0 THEN 'few' ELSE 'most' END, 'mobilefacenet_128d', gen_random_uuid(),
+        gen_random_uuid(), CASE WHEN n % 7 = 0 THEN 'negative' ELSE 'enrolled' END, 1,
+        (SELECT string_agg(CASE WHEN hashint4(n * 128 + i) % 2 = 0 THEN '\\xf304b53d'::BYTEA ELSE '\\xf304b5bd' END, '')
+        FROM generate_series(1, 128) i) FROM generate_series(1, 10000) n;
+        ANALYZE face_vectors; ANALYZE face_vector_values;";
+
+    #[tokio::test]
+    #[ignore = "needs postgres"]
+    async fn a_search_reads_one_owner_however_often_it_has_run_on_postgresql() {
+        on_fresh(async |url| {
+            // One connection, so that all searches run one prepared statement.
+            let store = Relational::postgres(&url, 1).await.unwrap();
+            store.migrate().await.unwrap();
+            let mut transaction = store.begin().await.unwrap();
+            transaction.script(TWO_OWNERS).await.unwrap();
+            transaction.commit().await.unwrap();
+            // PostgreSQL considers a plan for any arguments after five executions.
+            for owner in ["most", "few"] {
+                for number in 0..10 {
+                    let query = face(number, 1).embedding;
+                    let found = store.search_in_postgres(&key(owner), &query, 3, -1.0).await.unwrap();
+                    assert_eq!(found.unwrap().len(), 3, "{owner}");
+                }
+            }
+            let mut snapshot = store.begin_snapshot().await.unwrap();
+            snapshot.plan_by_owner().await.unwrap();
+            for owner in ["most", "few"] {
+                let arguments = format!(
+                    "'{owner}', 'mobilefacenet_128d', array_fill(0.0883883::REAL, ARRAY[128])::vector, 1, 3, 300"
+                );
+                let prepared = snapshot.prepared("WITH negatives", &arguments).await;
+                let plan = prepared.plan;
+                assert!(prepared.generic_plans == 0 && prepared.custom_plans >= 20, "{plan}");
+                assert!(plan.contains("face_vector_values_pkey") && !plan.contains("Seq Scan"), "{plan}");
+                assert!(plan.matches(&format!("Index Cond: ((tenant = '{owner}'")).count() >= 2, "{plan}");
+            }
+            drop(snapshot);
             store.close().await;
         })
         .await;

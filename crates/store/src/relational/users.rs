@@ -194,6 +194,7 @@ impl Relational {
         }
         transaction.revoke(RevocationKind::User, id.uuid(), until).await?;
         transaction.commit().await?;
+        self.empty_journal().await;
         Ok(true)
     }
 }

@@ -1,6 +1,7 @@
 //! Arguments of statements and columns of rows, in the types of both databases.
 
 use contracts::{ApiTokenId, FrameId, SessionId, SubjectId, TenantId, UserId, VectorId};
+use gallery::Embedding;
 use jiff::Timestamp;
 use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
@@ -16,6 +17,9 @@ pub(super) enum Value {
     Text(Option<String>),
     Bytes(Vec<u8>),
     Integer(Option<i64>),
+    Real(f64),
+    /// A value of pgvector.
+    Numbers(pgvector::Vector),
     Flag(bool),
     Id(Option<Uuid>),
     Time(Option<Timestamp>),
@@ -46,6 +50,8 @@ from! {
     &TokenHash => |hash| Self::Bytes(hash.0.to_vec()),
     i64 => |number| Self::Integer(Some(number)),
     Option<i64> => |number| Self::Integer(number),
+    f64 => |number| Self::Real(number),
+    &Embedding => |embedding| Self::Numbers(embedding.numbers().to_vec().into()),
     bool => |flag| Self::Flag(flag),
     Uuid => |id| Self::Id(Some(id)),
     Option<Uuid> => |id| Self::Id(id),
@@ -69,6 +75,8 @@ macro_rules! bind_postgres {
             Value::Text(text) => query.bind(text),
             Value::Bytes(bytes) => query.bind(bytes),
             Value::Integer(number) => query.bind(number),
+            Value::Real(number) => query.bind(number),
+            Value::Numbers(numbers) => query.bind(numbers),
             Value::Flag(flag) => query.bind(flag),
             Value::Id(id) => query.bind(id),
             Value::Time(at) => query.bind(at.map(super::values::to_postgres)),
@@ -84,6 +92,11 @@ macro_rules! bind_sqlite {
             Value::Text(text) => query.bind(text),
             Value::Bytes(bytes) => query.bind(bytes),
             Value::Integer(number) => query.bind(number),
+            Value::Real(number) => query.bind(number),
+            // SQLite has no such type.
+            Value::Numbers(numbers) => {
+                query.bind(numbers.as_slice().iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<u8>>())
+            }
             Value::Flag(flag) => query.bind(flag),
             Value::Id(id) => query.bind(id.map(|id| id.to_string())),
             Value::Time(at) => query.bind(at.map(jiff::Timestamp::as_microsecond)),
@@ -134,7 +147,7 @@ macro_rules! plain_column {
         })*
     };
 }
-plain_column!(String, Option<String>, Vec<u8>, i64, Option<i64>, bool, Option<bool>);
+plain_column!(String, Option<String>, Vec<u8>, i64, Option<i64>, f64, Option<f64>, bool, Option<bool>);
 
 impl Column for Option<Uuid> {
     fn of_postgres(row: &PgRow, column: &str) -> Result<Self, sqlx::Error> {

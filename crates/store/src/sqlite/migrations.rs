@@ -34,6 +34,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 4, effect: Adds, sql: include_str!("../../migrations/documents/0004_streams.sql") },
     Migration { version: 5, effect: Adds, sql: include_str!("../../migrations/documents/0005_stream_retention.sql") },
     Migration { version: 6, effect: Adds, sql: include_str!("../../migrations/documents/0006_subjects.sql") },
+    Migration { version: 7, effect: Adds, sql: include_str!("../../migrations/documents/0007_watchlists.sql") },
 ];
 /// The version from which on a file records which programs can use it.
 pub(crate) const COMPATIBLE_VERSIONS: i32 = 3;
@@ -186,7 +187,15 @@ mod tests {
             .collect();
         assert_eq!(
             sums,
-            ["77c81ba03b8a", "5af379c1f148", "e9692bd5ef0a", "b50a8c7e4808", "59be9699c005", "1b4f89b471aa"]
+            [
+                "77c81ba03b8a",
+                "5af379c1f148",
+                "e9692bd5ef0a",
+                "b50a8c7e4808",
+                "59be9699c005",
+                "1b4f89b471aa",
+                "f569b93f4f69",
+            ]
         );
         assert!(MIGRATIONS.iter().zip(1..).all(|(migration, number)| migration.version == number));
     }

@@ -86,6 +86,7 @@ pub fn result(captured_at: &str, detections: Vec<Detection>) -> Indexed {
         alerts: Vec::new(),
         indexed_at: time("2026-01-02T03:04:07.000001Z"),
         expires_at: Timestamp::now() + Duration::from_secs(3600),
+        strangers_expire_at: None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! One suite for both databases of accounts, with two instances on each. SQLite always runs; PostgreSQL runs where
 //! `SIGHTLINE_TEST_DATABASE_URL` names a server.
 
+mod face_search;
 mod postgres;
 mod roles;
 mod sqlite;

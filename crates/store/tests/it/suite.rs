@@ -7,6 +7,7 @@ pub mod queries;
 pub mod recognitions;
 pub mod rules;
 pub mod streams;
+pub mod watchlists;
 pub mod writes;
 
 /// Passes the list of all tests to `$run!`, so that an implementation cannot leave one out.
@@ -41,6 +42,7 @@ macro_rules! for_each_contract_test {
             counts::counts_respect_scope_and_filter,
             expiry::expired_documents_are_hidden_before_the_sweep,
             expiry::a_sweep_deletes_only_expired_documents,
+            expiry::strangers_expire_before_the_others,
             recognitions::a_forgotten_subject_is_on_no_detection_alert_or_image,
             recognitions::a_subject_on_many_detections_is_forgotten_in_batches,
             recognitions::forgetting_goes_on_where_it_was_interrupted,
@@ -58,6 +60,10 @@ macro_rules! for_each_contract_test {
             streams::a_tenant_has_at_most_as_many_streams_as_allowed,
             streams::a_new_report_displaces_only_a_stream_that_was_silent_for_a_day,
             streams::frames_with_results_are_told_from_others,
+            watchlists::a_tenant_sets_changes_and_deletes_its_watchlists,
+            watchlists::a_subject_leaves_the_watchlists_of_its_tenant,
+            watchlists::watchlists_and_their_subjects_are_bounded,
+            watchlists::every_change_of_a_watchlist_has_another_revision,
             operations::deleting_a_tenant_deletes_only_its_documents,
             operations::a_working_store_passes_its_check,
         }

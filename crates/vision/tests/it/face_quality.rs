@@ -2,7 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed expectation is how a test fails")]
 
-use vision::face_quality::{FaceQuality, QualityLimits};
+use bytes::Bytes;
+use std::sync::Arc;
+use vision::face_quality::{FaceFault, FaceQuality, QualityLimits, turned_crops, upright_fault};
+use vision::model::{Detector, Image};
 use vision::pixels::Pixels;
 
 use crate::vision::{detections, detector, folders, image};
@@ -84,4 +87,43 @@ fn good_portraits_pass_and_bad_copies_have_their_fault() {
             }
         }
     }
+}
+
+/// The pixels, turned by 90° counterclockwise.
+fn turned_left(pixels: &Pixels) -> Pixels {
+    let (width, height) = (pixels.width() as usize, pixels.height() as usize);
+    let source = |column: usize, row: usize| (column * width + (width - 1 - row)) * 3;
+    let rows = (0..width).flat_map(|row| (0..height).map(move |column| (column, row)));
+    let rgb = rows.flat_map(|(column, row)| pixels.rgb()[source(column, row)..][..3].to_vec()).collect();
+    Pixels::from_rgb(pixels.height(), pixels.width(), rgb).unwrap()
+}
+
+fn surest(detector: &mut dyn Detector, pixels: Pixels) -> (Arc<Image>, Option<contracts::Detection>) {
+    let image = Arc::new(Image { pixels, encoded: Bytes::new(), media_type: "image/png", embed_faces: false });
+    let found = detections(detector, &image).into_iter().next();
+    (image, found)
+}
+
+#[test]
+fn a_face_that_is_not_upright_is_told_from_one_that_is() {
+    let test = "a_face_that_is_not_upright_is_told_from_one_that_is";
+    let Some((samples, models)) = folders(test) else { return };
+    let Some(mut yunet) = detector(test, &models, "yunet_n") else { return };
+    let mut compared = 0;
+    for file in PORTRAITS.into_iter().filter(|file| !file.contains("2faces")) {
+        let mut pixels = image(&samples.join(file)).pixels.clone();
+        for expected in [None, Some(90), Some(180), Some(270)] {
+            let (image, face) = surest(&mut *yunet, pixels);
+            // One that is not found is not enrolled either.
+            if let Some(face) = face {
+                let crops = turned_crops(&image.pixels, &face).unwrap();
+                let confidence = |crop| surest(&mut *yunet, crop).1.map_or(0.0, |found| found.confidence);
+                let fault = upright_fault(crops.map(confidence));
+                assert_eq!(fault, expected.map(|degrees| FaceFault::NotUpright { degrees }), "{file}");
+                compared += 1;
+            }
+            pixels = turned_left(&image.pixels);
+        }
+    }
+    assert!(compared >= 18, "{compared}");
 }

@@ -1,6 +1,6 @@
 //! A frame's image in the blob store: fetched from the inbox, kept under `frames/`.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use consumer_kit::backoff;
@@ -30,13 +30,25 @@ pub async fn fetch(blobs: &dyn Blobs, frame: &FrameEvent, key: &BlobKey) -> anyh
     Ok(fetched.ok_or_else(missing))
 }
 
-/// Stores the image of a frame with detections and returns its key.
+/// Stores the image of a frame with detections and returns its key. With `of_strangers`, it is kept for this time only.
 ///
 /// # Errors
 /// The store refuses for good.
-pub async fn keep(blobs: &dyn Blobs, frame: &FrameEvent, encoded: Bytes) -> anyhow::Result<BlobKey> {
-    let started = Instant::now();
-    let key = BlobKey::of_kept_image(Timestamp::now(), frame.retention, &frame.tenant, frame.id);
+pub async fn keep(
+    blobs: &dyn Blobs,
+    frame: &FrameEvent,
+    encoded: Bytes,
+    of_strangers: Option<Duration>,
+) -> anyhow::Result<BlobKey> {
+    let (started, now) = (Instant::now(), Timestamp::now());
+    let FrameEvent { id, tenant, retention, .. } = frame;
+    let key = match of_strangers {
+        Some(time) => {
+            let end = now.checked_add(time).unwrap_or(Timestamp::MAX);
+            BlobKey::of_image_until(end, now, *retention, tenant, *id)
+        }
+        None => BlobKey::of_kept_image(now, *retention, tenant, *id),
+    };
     retry("keep", || blobs.put(&key, encoded.clone())).await?;
     metrics::stage("keep", started.elapsed());
     Ok(key)

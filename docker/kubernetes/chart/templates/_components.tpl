@@ -1,5 +1,6 @@
 {{/*
-The programs: where their values are, what they connect to, and what they are. Environment, mounted secrets and network policies
+The programs: where their values are, what they connect to, and what they are. Each but ingest-api and the job that migrates connects to
+the database with a role of its own. Environment, mounted secrets and network policies
 follow from it. `topics` is the file of topics without a connection to Kafka. `port` is that of the API; 8000 if it has none.
 */}}
 {{- define "sightline.components" -}}
@@ -18,12 +19,12 @@ indexer:
 alert-stream:
   values: alertStream
   kind: Deployment
-  needs: [kafka, database, redis, adminToken, otlp]
+  needs: [kafka, verifierDatabase, redis, adminToken, otlp]
 faces:
   values: faces
   kind: Deployment
   port: 8080
-  needs: [mongodb, s3, database, redis, adminToken, topics, otlp]
+  needs: [mongodb, s3, facesDatabase, redis, adminToken, topics, otlp]
 {{- if .Values.camera.enabled }}
 # One pod, because two would send the frames of each camera twice; no Service, no scaler and no service account, because nobody calls it and
 # it calls no cluster.
@@ -46,6 +47,8 @@ topics:
 kafka: {variable: SIGHTLINE_KAFKA_PROPERTIES_FILE, key: kafkaProperties}
 mongodb: {variable: SIGHTLINE_MONGODB_URI_FILE, key: mongodbUri}
 database: {variable: SIGHTLINE_DATABASE_URL_FILE, key: databaseUrl}
+verifierDatabase: {variable: SIGHTLINE_DATABASE_URL_FILE, key: verifierDatabaseUrl}
+facesDatabase: {variable: SIGHTLINE_DATABASE_URL_FILE, key: facesDatabaseUrl}
 workerDatabase: {variable: SIGHTLINE_DATABASE_URL_FILE, key: workerDatabaseUrl}
 redis: {variable: SIGHTLINE_REDIS_URL_FILE, key: redisUrl}
 adminToken: {variable: SIGHTLINE_ADMIN_TOKEN_FILE, key: adminToken}

@@ -192,6 +192,7 @@ impl TestServer {
             alerts,
             indexed_at: Timestamp::now(),
             expires_at: "9999-01-01T00:00:00Z".parse().unwrap(),
+            strangers_expire_at: None,
         };
         self.deps.documents.put(&[indexed]).await.unwrap();
     }

@@ -5,7 +5,7 @@ use contracts::{Event, FrameId, Headers, Message, Outcome, ResultEvent, TenantId
 use jiff::Timestamp;
 use serde_json::json;
 
-use crate::test_service::TestService;
+use crate::test_service::{TOKEN, TestService};
 
 fn result(detector: &str) -> Message {
     let frame_id = FrameId::now();
@@ -60,6 +60,17 @@ async fn a_request_without_a_valid_token_is_refused() {
         let problem: serde_json::Value = response.json().await.unwrap();
         assert_eq!(problem["code"], code);
     }
+}
+
+#[tokio::test]
+async fn the_document_has_both_versions_and_their_scope() {
+    let service = TestService::start().await;
+    let document = service.get("/openapi.json").await;
+    for path in ["/v1/counts", "/v2/counts"] {
+        assert_eq!(document["paths"][path]["get"]["security"][0], json!({"oauth2": ["detections:read"]}), "{path}");
+    }
+    let refused = service.get_as("/v1/counts?detector=face", Some(TOKEN)).await;
+    assert_eq!(refused.status(), 422, "there is no such parameter");
 }
 
 #[tokio::test]

@@ -16,7 +16,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Time limit for each step, so that a test fails instead of hanging.
 const TIMEOUT: Duration = Duration::from_secs(30);
-const TOKEN: &str = "an-admin-token-of-at-least-32-bytes";
+/// The admin token.
+pub const TOKEN: &str = "an-admin-token-of-at-least-32-bytes";
 
 #[derive(Parser)]
 struct Settings {

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::gallery_change::{Counts, GalleryChange};
 use crate::StoreError;
-use crate::relational::database::Relational;
+use crate::relational::database::{Relational, Transaction};
 use crate::relational::values::{Value, values};
 
 /// Maximum number of rows that one statement deletes, so that it does not hold locks for long.
@@ -47,27 +47,12 @@ impl Relational {
         if !transaction.touch_subject(tenant, id, now).await? {
             return Ok(None);
         }
-        let mut deleted = DeletedSubject::default();
-        for key in transaction.galleries_of(tenant).await? {
-            // Nobody adds vectors to a locked subject.
-            if transaction.count_vectors(&key, id).await?.all() == 0 {
-                continue;
-            }
-            let Some(locked) = transaction.lock_gallery(&key).await? else { continue };
-            let sql = "DELETE FROM face_model_gaps WHERE tenant = $1 AND id IN \
-                       (SELECT id FROM face_vectors WHERE tenant = $1 AND model = $2 AND subject = $3)";
-            transaction.execute(sql, values![tenant, &key.model, id]).await?;
-            let mut change = GalleryChange::new(&mut transaction, &key, locked, now);
-            let Counts { enrolled, negatives } = change.remove_subject(id).await?;
-            change.finish().await?;
-            deleted.enrolled += enrolled.unsigned_abs();
-            deleted.negatives += negatives.unsigned_abs();
-            deleted.models.push(key.model);
-        }
+        let deleted = transaction.erase_vectors(tenant, id, now).await?;
         let sql = "DELETE FROM face_subjects WHERE tenant = $1 AND id = $2";
         transaction.execute(sql, values![tenant, id]).await?;
         transaction.record_deleted(tenant, id, now).await?;
         transaction.commit().await?;
+        self.empty_journal().await;
         Ok(Some(deleted))
     }
 
@@ -94,6 +79,8 @@ impl Relational {
         let sql = "DELETE FROM face_former_subjects WHERE tenant = $1 AND id IN \
                    (SELECT id FROM face_former_subjects WHERE tenant = $1 ORDER BY id LIMIT $2)";
         self.delete_in_batches(sql, || values![tenant, BATCH]).await?;
+        self.execute("DELETE FROM face_subject_counts WHERE tenant = $1", values![tenant]).await?;
+        self.empty_journal().await;
         Ok(ErasedFaces { subjects, vectors })
     }
 
@@ -124,5 +111,34 @@ impl Relational {
                 return Ok(deleted);
             }
         }
+    }
+}
+
+impl Transaction {
+    /// Erases the vectors of a locked subject, of all models.
+    pub(super) async fn erase_vectors(
+        &mut self,
+        tenant: &TenantId,
+        id: SubjectId,
+        now: Timestamp,
+    ) -> Result<DeletedSubject, StoreError> {
+        let mut deleted = DeletedSubject::default();
+        for key in self.galleries_of(tenant).await? {
+            // Nobody adds vectors to a locked subject.
+            if self.count_vectors(&key, id).await?.all() == 0 {
+                continue;
+            }
+            let Some(locked) = self.lock_gallery(&key).await? else { continue };
+            let sql = "DELETE FROM face_model_gaps WHERE tenant = $1 AND id IN \
+                       (SELECT id FROM face_vectors WHERE tenant = $1 AND model = $2 AND subject = $3)";
+            self.execute(sql, values![tenant, &key.model, id]).await?;
+            let mut change = GalleryChange::new(self, &key, locked, now);
+            let Counts { enrolled, negatives } = change.remove_subject(id).await?;
+            change.finish().await?;
+            deleted.enrolled += enrolled.unsigned_abs();
+            deleted.negatives += negatives.unsigned_abs();
+            deleted.models.push(key.model);
+        }
+        Ok(deleted)
     }
 }

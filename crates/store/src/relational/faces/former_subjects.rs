@@ -59,6 +59,13 @@ impl Relational {
         self.execute(sql, values![tenant, *id]).await.map(drop)
     }
 
+    /// When the subject with this id was deleted, of any tenant. `None` if it was not, or nothing can have its id any more.
+    pub async fn subject_deleted_at(&self, id: SubjectId) -> Result<Option<Timestamp>, StoreError> {
+        // The table has only the subjects of the last weeks.
+        let sql = "SELECT deleted_at FROM face_former_subjects WHERE id = $1 AND deleted_at IS NOT NULL";
+        self.row(sql, values![id]).await?.map(|row| row.get("deleted_at")).transpose()
+    }
+
     /// Whether the id is that of a subject that was merged into one that is not deleted.
     pub async fn is_merged(&self, tenant: &TenantId, id: SubjectId) -> Result<bool, StoreError> {
         let sql = "SELECT id FROM face_former_subjects \

@@ -21,6 +21,8 @@ pub enum MergeOutcome {
     Itself,
     /// The subject would have more than [`MAX_VECTORS_OF_SUBJECT`] for a model.
     TooMany,
+    /// There are vectors to move, and the subject that stays has no valid consent.
+    NoConsent,
 }
 
 impl Relational {
@@ -42,11 +44,15 @@ impl Relational {
                 return Ok(MergeOutcome::Unknown(subject));
             }
         }
+        let consent = transaction.consent(tenant, into).await?;
         let mut vectors = 0;
         for key in transaction.galleries_of(tenant).await? {
             // Nobody adds vectors to a locked subject.
             if transaction.count_vectors(&key, from).await?.all() == 0 {
                 continue;
+            }
+            if !self.may_compare(consent.as_ref(), now) {
+                return Ok(MergeOutcome::NoConsent);
             }
             let Some(locked) = transaction.lock_gallery(&key).await? else { continue };
             let mut change = GalleryChange::new(&mut transaction, &key, locked, now);

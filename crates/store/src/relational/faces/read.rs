@@ -5,8 +5,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use contracts::{SubjectId, VectorId};
 use gallery::{
-    Change, Changes, Embedding, GalleryError, GalleryKey, GalleryState, Match, OrderedSearch, Position, StoredVector,
-    VectorStore,
+    Change, Changes, Embedding, EmbeddingError, GalleryError, GalleryKey, GalleryState, Match, OrderedSearch, Position,
+    StoredVector, VectorStore,
 };
 use uuid::Uuid;
 
@@ -17,7 +17,7 @@ use crate::relational::values::{Row, values};
 
 /// Vectors that a search reads at once: at most 4 MB.
 const PAGE: i64 = 1_000;
-/// Time limit of a search, which reads all vectors of a gallery. Each of its statements has a limit of its own.
+/// Time limit of a search, which may read all vectors of a gallery. Each of its statements has a limit of its own.
 const SEARCH_LIMIT: Duration = Duration::from_secs(30);
 
 /// What the row of a gallery says.
@@ -36,6 +36,15 @@ impl KnownGallery {
         // Embeddings have at most a thousand numbers.
         let dimensions = usize::try_from(number("dimensions")?).unwrap_or_default();
         Ok(Self { state, removals_known_after: number("removals_known_after")?, dimensions })
+    }
+
+    /// Refuses a query of another length than the vectors.
+    pub(super) fn check(&self, query: &Embedding) -> Result<(), GalleryError> {
+        let (expected, found) = (self.dimensions, query.dimensions());
+        if found == expected {
+            return Ok(());
+        }
+        Err(GalleryError::WrongQuery(EmbeddingError::WrongLength { expected, found }.to_string()))
     }
 }
 
@@ -88,15 +97,24 @@ impl VectorStore for Relational {
         k: usize,
         floor: f32,
     ) -> Result<Vec<Match>, GalleryError> {
-        let search = self.search_all(gallery, query, k, floor);
+        let search = async {
+            match self.search_in_postgres(gallery, query, k, floor).await? {
+                Some(found) => Ok(found),
+                None => self.search_in_program(gallery, query, k, floor).await,
+            }
+        };
         let limit = || GalleryError::Unavailable(format!("a search took more than {} s", SEARCH_LIMIT.as_secs()));
         tokio::time::timeout(SEARCH_LIMIT, search).await.map_err(|_| limit())?
     }
 }
 
 impl Relational {
-    /// Compares the query with every vector, in pages of one snapshot.
-    async fn search_all(
+    /// Compares the query with every vector, which it reads in pages of one snapshot. [`VectorStore::search`] does so only where PostgreSQL
+    /// cannot search.
+    ///
+    /// # Errors
+    /// As those of [`VectorStore::search`].
+    pub async fn search_in_program(
         &self,
         key: &GalleryKey,
         query: &Embedding,
@@ -104,12 +122,8 @@ impl Relational {
         floor: f32,
     ) -> Result<Vec<Match>, GalleryError> {
         let mut snapshot = self.begin_snapshot().await.map_err(unavailable)?;
-        let Some(KnownGallery { dimensions, .. }) = snapshot.gallery(key).await? else { return Ok(Vec::new()) };
-        let found = query.dimensions();
-        if found != dimensions {
-            let wrong = gallery::EmbeddingError::WrongLength { expected: dimensions, found };
-            return Err(GalleryError::WrongQuery(wrong.to_string()));
-        }
+        let Some(known_gallery) = snapshot.gallery(key).await? else { return Ok(Vec::new()) };
+        known_gallery.check(query)?;
         let mut search = OrderedSearch::new(query, k, floor);
         let (mut subject, mut id, mut known) = (Uuid::nil(), Uuid::nil(), 0);
         loop {
@@ -119,7 +133,7 @@ impl Relational {
             let values = values![&key.tenant, &key.model, subject, id, PAGE];
             let rows = snapshot.rows(sql, values).await.map_err(unavailable)?;
             for row in rows.iter().skip(known) {
-                let vector = stored_vector(row, dimensions)?;
+                let vector = stored_vector(row, known_gallery.dimensions)?;
                 (subject, id) = (vector.subject.uuid(), vector.id.uuid());
                 search.compare(&vector).map_err(|error| GalleryError::Damaged(error.to_string()))?;
             }

@@ -1,6 +1,7 @@
 //! Subjects as they are stored.
 
 use contracts::SubjectId;
+use contracts::api::Consent;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
@@ -16,6 +17,9 @@ pub const MAX_METADATA_BYTES: usize = 4_096;
 /// Maximum number of subjects that one read returns.
 pub const MAX_SUBJECTS_PAGE: u32 = 500;
 
+/// Maximum number of subjects of a tenant, if [`Relational::with_subject_limit`](crate::Relational::with_subject_limit) sets no other.
+pub const DEFAULT_SUBJECT_LIMIT: u64 = 200_000;
+
 /// What the owner stores with a subject: a JSON object.
 pub type Metadata = Map<String, Value>;
 
@@ -30,6 +34,8 @@ pub struct NewSubject {
     pub name: Option<String>,
     /// Further data of the owner.
     pub metadata: Metadata,
+    /// The consent to the use of its face.
+    pub consent: Option<Consent>,
 }
 
 /// A change of a subject. `None` leaves a field as it is; an inner `None` removes it.
@@ -41,6 +47,8 @@ pub struct SubjectChange {
     pub name: Option<Option<String>>,
     /// The new metadata, which replaces all of the old.
     pub metadata: Option<Metadata>,
+    /// The new consent. Without one, all vectors of the subject are erased.
+    pub consent: Option<Option<Consent>>,
 }
 
 /// A stored subject.
@@ -54,6 +62,8 @@ pub struct SubjectRecord {
     pub name: Option<String>,
     /// Further data of the owner.
     pub metadata: Metadata,
+    /// The consent to the use of its face; it may have ended.
+    pub consent: Option<Consent>,
     /// Time of creation.
     pub created_at: Timestamp,
     /// Time of its last change, or when vectors were last added to it.
@@ -75,12 +85,14 @@ pub enum SubjectWriteOutcome {
     Unknown,
     /// The user is disabled or deleted.
     NoUser,
+    /// The tenant has this many subjects, the most that it may have.
+    TooManySubjects(u64),
 }
 
 /// The columns of a subject in every statement that reads one.
 macro_rules! subject_columns {
     () => {
-        "id, external_id, name, metadata, created_at, updated_at"
+        "id, external_id, name, metadata, consent_given_at, consent_until, consent_reference, created_at, updated_at"
     };
 }
 pub(super) use subject_columns;
@@ -93,6 +105,7 @@ impl SubjectRecord {
             external_id: row.get("external_id")?,
             name: row.get("name")?,
             metadata: serde_json::from_str(&metadata).map_err(|error| unreadable("metadata of a subject", &error))?,
+            consent: super::consent::consent(row)?,
             created_at: row.get("created_at")?,
             updated_at: row.get("updated_at")?,
         })

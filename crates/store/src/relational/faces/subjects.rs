@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use contracts::api::Consent;
 use contracts::{SubjectId, TenantId, UserId};
 use jiff::Timestamp;
 
@@ -10,7 +11,7 @@ use super::subject_records::{
     too_long,
 };
 use crate::relational::database::{Relational, Transaction};
-use crate::relational::values::{cursor_position, values};
+use crate::relational::values::{Value, cursor_position, values};
 use crate::{PageCursor, StoreError};
 
 /// Subjects that one statement reads by their ids.
@@ -26,7 +27,7 @@ const SUBJECTS_BY_ID: &str = concat!(
 
 impl Relational {
     /// Adds a subject for a user, if there is one, unless that user is disabled or deleted: a name must not be stored after the user's
-    /// data were erased.
+    /// data were erased; and unless the tenant has as many subjects as [`Self::with_subject_limit`] allows.
     pub async fn add_subject(
         &self,
         tenant: &TenantId,
@@ -34,7 +35,7 @@ impl Relational {
         new: &NewSubject,
         now: Timestamp,
     ) -> Result<SubjectWriteOutcome, StoreError> {
-        let NewSubject { id, external_id, name, metadata } = new;
+        let NewSubject { id, external_id, name, metadata, consent } = new;
         let metadata = metadata_text(metadata);
         if let Some(refused) = too_long(external_id.as_deref(), name.as_deref(), Some(&metadata)) {
             return Ok(refused);
@@ -45,9 +46,22 @@ impl Relational {
         {
             return Ok(SubjectWriteOutcome::NoUser);
         }
-        let sql = "INSERT INTO face_subjects (tenant, id, external_id, name, metadata, created_at, updated_at) \
-                   VALUES ($1, $2, $3, $4, $5, $6, $6) ON CONFLICT DO NOTHING";
-        if transaction.execute(sql, values![tenant, *id, external_id, name, metadata, now]).await? == 1 {
+        if !transaction.count_new_subject(tenant, self.subject_limit).await? {
+            drop(transaction);
+            // A repeat finds its subject, also at the limit.
+            let known = match external_id {
+                Some(external_id) => self.subject_by_external_id(tenant, external_id).await?,
+                None => None,
+            };
+            let full = SubjectWriteOutcome::TooManySubjects(self.subject_limit);
+            return Ok(known.map_or(full, |_| SubjectWriteOutcome::ExternalIdTaken));
+        }
+        let sql = "INSERT INTO face_subjects (tenant, id, external_id, name, metadata, created_at, updated_at, \
+                   consent_given_at, consent_until, consent_reference, consent_ends_at) \
+                   VALUES ($1, $2, $3, $4, $5, $6, $6, $7, $8, $9, $8) ON CONFLICT DO NOTHING";
+        let mut row = values![tenant, *id, external_id, name, metadata, now];
+        row.extend(consent_values(consent.as_ref()));
+        if transaction.execute(sql, row).await? == 1 {
             transaction.commit().await?;
             return Ok(SubjectWriteOutcome::Stored);
         }
@@ -109,7 +123,7 @@ impl Relational {
         self.rows(sql, values![tenant, at, id, limit]).await?.iter().map(SubjectRecord::read).collect()
     }
 
-    /// Changes external id, name and metadata of a subject.
+    /// Changes external id, name, metadata and consent of a subject. When the consent is withdrawn, all vectors of the subject are erased.
     pub async fn change_subject(
         &self,
         tenant: &TenantId,
@@ -132,8 +146,15 @@ impl Relational {
         if let Some(refused) = too_long(external_id.as_deref(), name.as_deref(), Some(&metadata)) {
             return Ok(refused);
         }
-        let sql = "UPDATE face_subjects SET external_id = $3, name = $4, metadata = $5 WHERE tenant = $1 AND id = $2";
-        let written = transaction.execute(sql, values![tenant, id, &external_id, &name, metadata]).await;
+        let consent = change.consent.clone().unwrap_or(known.consent);
+        let sql = "UPDATE face_subjects SET external_id = $3, name = $4, metadata = $5, consent_given_at = $6, \
+                   consent_until = $7, consent_reference = $8, consent_ends_at = $9 WHERE tenant = $1 AND id = $2";
+        let mut row = values![tenant, id, &external_id, &name, metadata];
+        row.extend(consent_values(consent.as_ref()));
+        // A consent that is withdrawn ended now: `end_consent` does what is left.
+        let withdrawn = change.consent == Some(None);
+        row.push(if withdrawn { Some(now) } else { consent.as_ref().and_then(|consent| consent.until) }.into());
+        let written = transaction.execute(sql, row).await;
         if let Err(error) = written {
             drop(transaction);
             // Only a unique constraint can refuse it: the external id of another subject.
@@ -141,9 +162,18 @@ impl Relational {
             let other = self.subject_by_external_id(tenant, &external_id).await?.filter(|other| other.id != id);
             return other.map(|_| SubjectWriteOutcome::ExternalIdTaken).ok_or(error);
         }
+        if change.consent.is_some() && consent.is_none_or(|consent| !consent.holds(now)) {
+            transaction.erase_vectors(tenant, id, now).await?;
+        }
         transaction.commit().await?;
         Ok(SubjectWriteOutcome::Stored)
     }
+}
+
+/// The columns of a consent: given at, until, reference.
+fn consent_values(consent: Option<&Consent>) -> Vec<Value> {
+    let reference = consent.and_then(|consent| consent.reference.as_deref());
+    values![consent.map(|consent| consent.given_at), consent.and_then(|consent| consent.until), reference]
 }
 
 impl Transaction {

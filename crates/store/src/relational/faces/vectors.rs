@@ -27,6 +27,8 @@ pub enum VectorWriteOutcome {
     TooMany(SubjectId),
     /// There are more than [`MAX_VECTORS_AT_ONCE`].
     TooManyAtOnce,
+    /// This subject has no valid consent.
+    NoConsent(SubjectId),
     /// A vector has another length than the model's vectors, which have this many numbers.
     WrongLength(usize),
     /// The model is not the active one any more, or it is being changed to another one than the caller knew.
@@ -84,6 +86,10 @@ impl Relational {
         for subject in subjects {
             if !transaction.touch_subject(&gallery.tenant, subject, now).await? {
                 return Ok(VectorWriteOutcome::UnknownSubject(subject));
+            }
+            let consent = transaction.consent(&gallery.tenant, subject).await?;
+            if !self.may_compare(consent.as_ref(), now) {
+                return Ok(VectorWriteOutcome::NoConsent(subject));
             }
         }
         let locked = match transaction.lock_gallery(gallery).await? {

@@ -24,6 +24,17 @@ pub async fn on_two(test: impl AsyncFnOnce(&TwoStores)) {
     .await;
 }
 
+/// The same on a server that has no pgvector any more.
+pub async fn on_two_without_pgvector(test: impl AsyncFnOnce(&TwoStores)) {
+    on_fresh(async |url| {
+        let two = TwoStores { one: connect(&url).await, other: connect(&url).await };
+        two.one.migrate().await.unwrap();
+        run(&url, "DROP EXTENSION vector CASCADE").await;
+        test(&two).await;
+    })
+    .await;
+}
+
 macro_rules! on_postgresql {
     ($($module:ident::$guarantee:ident,)*) => {
         $(
@@ -99,8 +110,9 @@ async fn the_script_for_a_new_database_equals_the_migrations() {
     .await;
     on_fresh(async |url| {
         run(&url, include_str!("../../../../../docker/postgres/init.sql")).await;
-        assert_eq!(outline(&url).await, made);
+        // It adds only what the search for faces needs, which is not in the script, because a server may lack pgvector.
         assert!(!connect(&url).await.migrate().await.unwrap().is_changed());
+        assert_eq!(outline(&url).await, made);
     })
     .await;
     assert!(made.len() > 100, "{made:?}");

@@ -5,7 +5,7 @@ use gallery::suite::{face, key, subject};
 use gallery::{Changes, Position, VectorStore};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use store::Relational;
-use store::relational::{Gap, SourcedVector, SubjectWriteOutcome, SwitchOutcome, VectorWriteOutcome};
+use store::relational::{FaceSearch, Gap, SourcedVector, SubjectWriteOutcome, SwitchOutcome, VectorWriteOutcome};
 use uuid::Uuid;
 
 use super::suite::faces::subject_with_id;
@@ -35,6 +35,7 @@ async fn with_role(script: &str, name: &str, test: impl AsyncFnOnce(&Relational,
         let (_, host) = url.rsplit_once('@').unwrap();
         let limited = Relational::postgres(&format!("postgres://{role}:secret@{host}"), 2).await.unwrap();
         limited.check_schema().await.unwrap();
+        assert!(matches!(limited.face_search().await, Ok(FaceSearch::Pgvector(_))));
 
         test(&owner, &limited, user).await;
 
@@ -59,6 +60,8 @@ async fn the_role_of_faces_enrols_and_deletes_and_reads_no_secret() {
         let gallery = key("a");
         enrol(faces, user, subject(1)).await;
         assert_eq!(faces.state(&gallery).await.unwrap().vectors, 1);
+        let found = faces.search_in_postgres(&gallery, &face(1, 1).embedding, 1, 0.9).await.unwrap();
+        assert_eq!(found.unwrap().len(), 1);
         let put = faces.put_face(&gallery, &face(1, 1), Some("source"), None, now()).await.unwrap();
         assert_eq!(put, VectorWriteOutcome::Stored);
         faces.begin_model_change("x", "another", true, now()).await.unwrap();
@@ -90,6 +93,8 @@ async fn the_role_of_a_worker_reads_vectors_and_no_name_or_account() {
             panic!("the gallery cannot be read from its start");
         };
         assert_eq!(changes.len(), 1);
+        let found = worker.search_in_postgres(&gallery, &face(1, 1).embedding, 1, 0.9).await.unwrap();
+        assert_eq!(found.unwrap().len(), 1);
         assert_eq!(worker.active_model().await.unwrap(), None);
 
         worker.subject(&gallery.tenant, subject(1)).await.expect_err("it contains the name");

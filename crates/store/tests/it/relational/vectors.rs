@@ -1,19 +1,20 @@
-//! The contract suite of [`gallery::VectorStore`] on both databases: one instance writes, the other reads. And rows that are damaged.
+//! The contract suite of [`gallery::VectorStore`] on both databases, and on PostgreSQL without pgvector: one instance writes, the other reads.
+//! And rows that are damaged.
 
 use async_trait::async_trait;
 use contracts::{SubjectId, VectorId};
 use gallery::suite::{Writer, face, key};
-use gallery::{GalleryError, GalleryKey, Position, StoredVector, VectorStore};
+use gallery::{Changes, Embedding, GalleryError, GalleryKey, GalleryState, Match, Position, StoredVector, VectorStore};
 use jiff::SignedDuration;
 use store::Relational;
-use store::relational::{REMOVALS_KEPT, VectorWriteOutcome};
+use store::relational::{FaceSearch, REMOVALS_KEPT, VectorWriteOutcome};
 use tempfile::TempDir;
 
 use super::suite::faces::subject_with_id;
 use super::{TwoStores, now};
 
 /// Writes as the service of faces does.
-struct Faces<'a>(&'a Relational);
+pub struct Faces<'a>(pub &'a Relational);
 
 #[async_trait]
 impl Writer for Faces<'_> {
@@ -44,6 +45,30 @@ impl Writer for Faces<'_> {
     }
 }
 
+/// A store that searches in PostgreSQL alone. [`Relational`] would search in the program if PostgreSQL failed.
+pub struct InPostgres<'a>(pub &'a Relational);
+
+#[async_trait]
+impl VectorStore for InPostgres<'_> {
+    async fn state(&self, gallery: &GalleryKey) -> Result<GalleryState, GalleryError> {
+        self.0.state(gallery).await
+    }
+
+    async fn changes(&self, gallery: &GalleryKey, after: &Position, limit: usize) -> Result<Changes, GalleryError> {
+        self.0.changes(gallery, after, limit).await
+    }
+
+    async fn search(
+        &self,
+        gallery: &GalleryKey,
+        query: &Embedding,
+        k: usize,
+        floor: f32,
+    ) -> Result<Vec<Match>, GalleryError> {
+        Ok(self.0.search_in_postgres(gallery, query, k, floor).await?.expect("PostgreSQL can search"))
+    }
+}
+
 macro_rules! on_sqlite {
     ($($guarantee:ident,)*) => {
         mod sqlite {
@@ -68,7 +93,8 @@ macro_rules! on_postgresql {
                 #[ignore = "needs postgres"]
                 async fn $guarantee() {
                     crate::relational::postgres::on_two(async |two| {
-                        gallery::suite::$guarantee(&two.other, &super::Faces(&two.one)).await;
+                        let store = super::InPostgres(&two.other);
+                        gallery::suite::$guarantee(&store, &super::Faces(&two.one)).await;
                     })
                     .await;
                 }
@@ -77,6 +103,25 @@ macro_rules! on_postgresql {
     };
 }
 gallery::for_each_vector_store_test!(on_postgresql);
+
+macro_rules! on_postgresql_without_pgvector {
+    ($($guarantee:ident,)*) => {
+        mod postgres_without_pgvector {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                #[ignore = "needs postgres"]
+                async fn $guarantee() {
+                    crate::relational::postgres::on_two_without_pgvector(async |two| {
+                        assert!(matches!(two.other.face_search().await, Ok(super::FaceSearch::Program(_))));
+                        gallery::suite::$guarantee(&two.other, &super::Faces(&two.one)).await;
+                    })
+                    .await;
+                }
+            )*
+        }
+    };
+}
+gallery::for_each_vector_store_test!(on_postgresql_without_pgvector);
 
 /// Bytes that are no vector of the model.
 fn damages() -> Vec<Vec<u8>> {

@@ -1,5 +1,6 @@
 //! Deleting a tenant, and health checks.
 
+use contracts::SubjectId;
 use store::{Documents, StreamSettings, TenantScope};
 
 use super::writes::document_counts;
@@ -19,13 +20,20 @@ pub async fn deleting_a_tenant_deletes_only_its_documents(store: &dyn Documents)
         store.put_stream(&tenant(owner), &stream, &StreamSettings::default(), 10).await.unwrap();
     }
 
-    assert_eq!(store.delete_tenant(&tenant("a")).await.unwrap(), 1 + 1 + 3 + 1 + 1);
+    let list = "staff".parse().unwrap();
+    for owner in ["a", "b"] {
+        store.put_watchlist(&tenant(owner), &list, &[SubjectId::now()].into(), 10).await.unwrap();
+    }
+
+    assert_eq!(store.delete_tenant(&tenant("a")).await.unwrap(), 1 + 1 + 3 + 1 + 1 + 1);
 
     assert_eq!(document_counts(store).await, [2, 6, 2]);
     assert!(store.frame(&TenantScope::All, gone.frame_id()).await.unwrap().is_empty());
     assert_eq!(store.all_rules().await.unwrap(), [kept]);
     assert_eq!(store.stream(&tenant("a"), &stream).await.unwrap(), None);
     assert!(store.stream(&tenant("b"), &stream).await.unwrap().is_some());
+    assert_eq!(store.watchlist(&tenant("a"), &list).await.unwrap(), None);
+    assert!(store.watchlist(&tenant("b"), &list).await.unwrap().is_some());
     assert_eq!(store.delete_tenant(&tenant("a")).await.unwrap(), 0);
 }
 

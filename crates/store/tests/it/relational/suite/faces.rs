@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use contracts::api::Consent;
 use contracts::{SubjectId, TenantId, VectorId};
 use gallery::suite::{face, key, subject};
 use gallery::{Change, Changes, Galleries, GalleryKey, Position, StoredVector, VectorKind, VectorStore};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use store::relational::{
     AccessChange, DeletedSubject, ErasedFaces, MAX_EXTERNAL_ID_BYTES, MAX_METADATA_BYTES, MAX_SUBJECT_NAME_BYTES,
     MAX_SUBJECTS_PAGE, MAX_VECTORS_AT_ONCE, MAX_VECTORS_OF_SUBJECT, MergeOutcome, Metadata, NewSubject, REMOVALS_KEPT,
@@ -18,13 +19,13 @@ use uuid::Uuid;
 use crate::relational::{TwoStores, later, now};
 
 pub fn subject_with_id(id: SubjectId) -> NewSubject {
-    NewSubject { id, external_id: None, name: None, metadata: Metadata::new() }
+    NewSubject { id, external_id: None, name: None, metadata: Metadata::new(), consent: None }
 }
 
 fn named(number: u128, name: &str) -> NewSubject {
     let metadata = serde_json::json!({"team": "blue", "\u{0}": [1, null]}).as_object().unwrap().clone();
     let (external_id, name) = (Some(format!("hr-{number}")), Some(name.to_owned()));
-    NewSubject { id: subject(number), external_id, name, metadata }
+    NewSubject { id: subject(number), external_id, name, metadata, consent: None }
 }
 
 fn tenant(name: &str) -> TenantId {
@@ -66,7 +67,8 @@ pub async fn a_subject_reads_back_as_it_was(two: &TwoStores) {
     assert_eq!(store.subject_by_external_id(&a, "hr-1").await.unwrap(), Some(found.clone()));
 
     let later = at + SignedDuration::from_secs(5);
-    let change = SubjectChange { name: Some(None), external_id: Some(Some("x".to_owned())), metadata: None };
+    let external_id = Some(Some("x".to_owned()));
+    let change = SubjectChange { name: Some(None), external_id, ..SubjectChange::default() };
     assert_eq!(store.change_subject(&a, new.id, &change, later).await.unwrap(), SubjectWriteOutcome::Stored);
     let changed = two.other.subject(&a, new.id).await.unwrap().unwrap();
     assert_eq!((changed.name, changed.external_id.as_deref()), (None, Some("x")));
@@ -145,6 +147,63 @@ pub async fn subjects_are_read_by_their_ids(two: &TwoStores) {
     assert!(found.iter().all(|(id, record)| *id == record.id));
     assert!(store.subjects_by_id(&a, &[]).await.unwrap().is_empty());
     assert_eq!(store.subjects_by_id(&a, &ids[44..]).await.unwrap().len(), 1);
+}
+
+pub async fn a_tenant_has_no_more_subjects_than_its_limit(two: &TwoStores) {
+    let (a, limited) = (tenant("a"), two.one.clone().with_subject_limit(3));
+    let added = async |store: &Relational, owner: &str, number| {
+        store.add_subject(&tenant(owner), None, &subject_with_id(subject(number)), now()).await.unwrap()
+    };
+    let (stored, full) = (SubjectWriteOutcome::Stored, SubjectWriteOutcome::TooManySubjects(3));
+    // Every handle counts, whatever its limit.
+    add(&two.other, "a", [1]).await;
+    add(&limited, "a", [2, 3]).await;
+    assert_eq!(added(&limited, "a", 4).await, full);
+    assert_eq!(two.one.subject(&a, subject(4)).await.unwrap(), None);
+    assert_eq!(added(&limited, "b", 4).await, stored, "another tenant has its own number");
+
+    // Each way to have one less makes room for one.
+    two.other.delete_subject(&a, subject(1), now()).await.unwrap().unwrap();
+    assert_eq!((added(&limited, "a", 5).await, added(&limited, "a", 6).await), (stored, full));
+    let merged = two.other.merge_subjects(&a, subject(2), subject(3), now()).await.unwrap();
+    assert_eq!(merged, MergeOutcome::Merged(0));
+    assert_eq!((added(&limited, "a", 7).await, added(&limited, "a", 8).await), (stored, full));
+
+    let named = SubjectChange { external_id: Some(Some("hr-1".to_owned())), ..SubjectChange::default() };
+    assert_eq!(limited.change_subject(&a, subject(7), &named, now()).await.unwrap(), stored);
+    let repeat = NewSubject { external_id: Some("hr-1".to_owned()), ..subject_with_id(subject(8)) };
+    let repeated = limited.add_subject(&a, None, &repeat, now()).await.unwrap();
+    assert_eq!(repeated, SubjectWriteOutcome::ExternalIdTaken, "a repeat finds its subject, also at the limit");
+
+    let (lower, higher) = (limited.clone().with_subject_limit(1), limited.clone().with_subject_limit(4));
+    assert_eq!(added(&lower, "a", 9).await, SubjectWriteOutcome::TooManySubjects(1));
+    assert_eq!(added(&higher, "a", 9).await, stored);
+    assert_eq!(added(&higher, "a", 10).await, SubjectWriteOutcome::TooManySubjects(4));
+    two.other.erase_faces(&a).await.unwrap();
+    add(&limited, "a", 11..=13).await;
+    assert_eq!(added(&limited, "a", 14).await, full);
+}
+
+pub async fn concurrent_additions_do_not_exceed_the_limit(two: &TwoStores) {
+    let a = tenant("a");
+    let of_many = async |numbers: std::ops::Range<u128>| {
+        let added = numbers.map(|number| {
+            let store = [&two.one, &two.other][number as usize % 2].clone().with_subject_limit(10);
+            let (a, new) = (a.clone(), subject_with_id(subject(number)));
+            tokio::spawn(async move { store.add_subject(&a, None, &new, now()).await.unwrap() })
+        });
+        let outcomes = futures::future::join_all(added).await;
+        outcomes.iter().filter(|outcome| *outcome.as_ref().unwrap() == SubjectWriteOutcome::Stored).count()
+    };
+    assert_eq!(of_many(0..40).await, 10);
+    let known = two.one.subjects(&a, None, 99).await.unwrap();
+    assert_eq!(known.len(), 10);
+    // The number still counts these, so the next ones count the subjects.
+    for gone in &known[..4] {
+        two.one.delete_subject(&a, gone.id, now()).await.unwrap().unwrap();
+    }
+    assert_eq!(of_many(100..140).await, 4);
+    assert_eq!(two.one.subjects(&a, None, 99).await.unwrap().len(), 10);
 }
 
 pub async fn what_is_too_large_is_refused(two: &TwoStores) {
@@ -311,6 +370,76 @@ pub async fn a_merge_moves_the_vectors_of_all_models(two: &TwoStores) {
 }
 
 /// Every call of a tenant with the ids of another.
+fn consent(until: Option<Timestamp>) -> SubjectChange {
+    let consent = Consent { given_at: now(), until, reference: Some("form 7, \u{e9}".to_owned()) };
+    SubjectChange { consent: Some(Some(consent)), ..SubjectChange::default() }
+}
+
+const WITHDRAWN: SubjectChange = SubjectChange { external_id: None, name: None, metadata: None, consent: Some(None) };
+
+async fn change(store: &Relational, number: u128, change: &SubjectChange) {
+    let changed = store.change_subject(&tenant("a"), subject(number), change, now()).await.unwrap();
+    assert_eq!(changed, SubjectWriteOutcome::Stored);
+}
+
+pub async fn vectors_end_with_the_consent_of_their_subject(two: &TwoStores) {
+    let (store, other, a, gallery) = (&two.one, &two.other, tenant("a"), key("a"));
+    let (soon, end) = (now() + SignedDuration::from_secs(60), now() + SignedDuration::from_secs(90));
+    let given = consent(Some(soon));
+    let new = NewSubject { consent: given.consent.clone().unwrap(), ..subject_with_id(subject(1)) };
+    assert_eq!(store.add_subject(&a, None, &new, now()).await.unwrap(), SubjectWriteOutcome::Stored);
+    assert_eq!(other.subject(&a, subject(1)).await.unwrap().unwrap().consent, new.consent);
+    add(store, "a", [2]).await;
+    for number in 1..=4 {
+        put(store, &gallery, &[face(number, number % 2 + 1)]).await;
+    }
+    put(store, &other_model("a"), &[face(5, 1), negative(6, 1)]).await;
+    let (.., version) = size(other, &gallery).await;
+
+    assert!(other.ended_consents(now(), 9).await.unwrap().is_empty(), "it still holds");
+    assert_eq!(other.ended_consents(end, 9).await.unwrap(), [(a.clone(), subject(1))]);
+    // Renewed before it is enforced.
+    change(store, 1, &consent(Some(end))).await;
+    assert_eq!(other.end_consent(&a, subject(1), soon).await.unwrap(), 0);
+    assert_eq!(size(other, &gallery).await, (4, 2, version));
+    assert_eq!(other.end_consent(&a, subject(1), end).await.unwrap(), 4);
+    assert_eq!(size(store, &gallery).await, (2, 1, version + 1), "a later search sees it");
+    assert_eq!(size(store, &other_model("a")).await.0, 0);
+    assert!(other.ended_consents(end, 9).await.unwrap().is_empty(), "it is enforced once");
+    assert!(other.subject(&a, subject(1)).await.unwrap().unwrap().consent.is_some(), "what was given stays on record");
+
+    change(store, 2, &consent(None)).await;
+    assert_eq!(size(other, &gallery).await.0, 2, "it has no end");
+    change(store, 2, &WITHDRAWN).await;
+    assert_eq!(size(other, &gallery).await, (0, 0, version + 2));
+    assert_eq!(other.subject(&a, subject(2)).await.unwrap().unwrap().consent, None);
+}
+
+pub async fn without_a_valid_consent_no_vector_is_added(two: &TwoStores) {
+    let (optional, required, gallery) = (&two.one, two.other.clone().requiring_consent(true), key("a"));
+    add(optional, "a", 1..=3).await;
+    let outcome = async |store: &Relational, number, owner, at| {
+        store.put_vectors(&gallery, &[face(number, owner)], at).await.unwrap()
+    };
+    let refused = |number| VectorWriteOutcome::NoConsent(subject(number));
+    assert_eq!(outcome(&required, 1, 1, now()).await, refused(1));
+    assert_eq!(required.enrolled_without_consent().await.unwrap(), None);
+    assert_eq!(outcome(optional, 1, 1, now()).await, VectorWriteOutcome::Stored);
+    assert_eq!(required.enrolled_without_consent().await.unwrap(), Some(subject(1)));
+
+    let soon = now() + SignedDuration::from_secs(60);
+    change(optional, 2, &consent(Some(soon))).await;
+    assert_eq!(outcome(&required, 2, 2, now()).await, VectorWriteOutcome::Stored);
+    for store in [optional, &required] {
+        assert_eq!(outcome(store, 3, 2, soon).await, refused(2), "it ended");
+    }
+    // The faces of the first have no consent in the third, who gave none.
+    let merge = async |into| required.merge_subjects(&gallery.tenant, subject(1), subject(into), now()).await.unwrap();
+    assert_eq!(merge(3).await, MergeOutcome::NoConsent);
+    assert_eq!(merge(2).await, MergeOutcome::Merged(1));
+    assert_eq!(required.enrolled_without_consent().await.unwrap(), None);
+}
+
 pub async fn another_tenants_faces_are_out_of_reach(two: &TwoStores) {
     let (store, a, b) = (&two.one, tenant("a"), tenant("b"));
     store.add_subject(&a, None, &named(1, "Ann"), now()).await.unwrap();

@@ -1,0 +1,167 @@
+//! The places that have one of the texts: tables, collections, keys of images, topics.
+//!
+//! The embedded log is read from its files, beside the `up` that has it open: an acknowledged message is in a file.
+
+use std::fmt;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context;
+use bus::embedded::LogFiles;
+use bus::{Bus, RangeReader};
+use contracts::{Message, TopicRole, Topics};
+use store::{MongoDocuments, ObjectBlobs, Relational, TableRows, has_any, sqlite_rows_with};
+use tokio::task::block_in_place;
+
+use super::Check;
+use crate::topics::kafka;
+use crate::up::dependencies::{ACCOUNTS_FILE, BLOBS_FOLDER, DOCUMENTS_FILE, LOG_FOLDER};
+
+/// Time limit for the next message of a topic.
+const NEXT_TIMEOUT: Duration = Duration::from_secs(60);
+/// The table of the messages in a segment of the embedded log.
+const MESSAGES: &str = "message";
+
+/// A place that has the id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    store: &'static str,
+    name: String,
+    count: u64,
+    /// The columns of a table that have it.
+    columns: Vec<(String, u64)>,
+}
+
+impl Place {
+    pub(super) fn of_table(store: &'static str, table: TableRows) -> Self {
+        Self { store, name: table.table, count: table.rows, columns: table.columns }
+    }
+
+    fn new(store: &'static str, name: String, count: u64) -> Option<Self> {
+        (count > 0).then_some(Self { store, name, count, columns: Vec::new() })
+    }
+
+    /// The place's name in a receipt.
+    pub fn in_receipt(&self) -> String {
+        match (self.store, self.name.as_str()) {
+            ("topic", topic) => format!("topic {topic}"),
+            ("accounts", "face_former_subjects") => "deleted subjects".to_owned(),
+            ("images", "inbox") => "images in the inbox".to_owned(),
+            (store, name) => format!("{store} {name}"),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.store, self.name, self.count)?;
+        let columns: Vec<String> = self.columns.iter().map(|(column, rows)| format!("{column} {rows}")).collect();
+        if columns.is_empty() { Ok(()) } else { write!(f, " ({})", columns.join(", ")) }
+    }
+}
+
+impl Check {
+    pub(super) async fn in_accounts(&self, accounts: &Relational, texts: &[String]) -> anyhow::Result<Vec<Place>> {
+        let tables = match &self.database.database_url {
+            Some(_) => accounts.postgres_rows_with(texts).await?,
+            None => {
+                let (_, file) = self.part(ACCOUNTS_FILE)?;
+                block_in_place(|| sqlite_rows_with(&file, texts))?
+            }
+        };
+        Ok(tables.into_iter().map(|table| Place::of_table("accounts", table)).collect())
+    }
+
+    pub(super) async fn in_documents(&self, texts: &[String]) -> anyhow::Result<Vec<Place>> {
+        let tables = match &self.mongo.mongodb_uri {
+            Some(uri) => {
+                let database = self.mongo.mongodb_database.as_deref();
+                MongoDocuments::connect(uri.expose(), database).await?.rows_with(texts).await?
+            }
+            None => {
+                let (_, file) = self.part(DOCUMENTS_FILE)?;
+                block_in_place(|| sqlite_rows_with(&file, texts))?
+            }
+        };
+        Ok(tables.into_iter().map(|table| Place::of_table("documents", table)).collect())
+    }
+
+    pub(super) async fn in_images(&self, texts: &[String]) -> anyhow::Result<Vec<Place>> {
+        let blobs = match &self.blobs.blob_url {
+            Some(url) => ObjectBlobs::open(url).context("SIGHTLINE_BLOB_URL")?,
+            None => ObjectBlobs::folder(self.part(BLOBS_FOLDER)?.1)?,
+        };
+        let kinds = blobs.keys_with(texts).await?;
+        Ok(kinds.into_iter().filter_map(|(kind, count)| Place::new("images", kind, count)).collect())
+    }
+
+    pub(super) async fn in_log(&self, topics: &Topics, texts: &[String]) -> anyhow::Result<Vec<Place>> {
+        if self.kafka.kafka_brokers.is_some() {
+            return self.in_kafka(topics, texts).await;
+        }
+        let (_, folder) = self.part(LOG_FOLDER)?;
+        block_in_place(|| in_embedded_log(&folder, texts))
+    }
+
+    async fn in_kafka(&self, topics: &Topics, texts: &[String]) -> anyhow::Result<Vec<Place>> {
+        let bus = kafka(&self.kafka, topics).await?;
+        let mut found = Vec::new();
+        for role in TopicRole::ALL {
+            let ranges = bus.ranges(role).await?;
+            let mut reader = RangeReader::open(&bus, role, &ranges).await?;
+            let mut count = 0;
+            loop {
+                let next = tokio::time::timeout(NEXT_TIMEOUT, reader.next()).await;
+                let next = next.with_context(|| format!("{role}: no message arrived within {NEXT_TIMEOUT:?}"))??;
+                let Some(delivery) = next else { break };
+                count += u64::from(message_has(&delivery.message, texts));
+            }
+            found.extend(Place::new("topic", bus.topic(role).to_owned(), count));
+        }
+        bus.close().await?;
+        Ok(found)
+    }
+}
+
+fn message_has(message: &Message, texts: &[String]) -> bool {
+    message.key.as_deref().is_some_and(|key| has_any(key, texts))
+        || has_any(&message.value, texts)
+        || message.headers.iter().any(|(name, value)| has_any(name.as_bytes(), texts) || has_any(value, texts))
+}
+
+fn in_embedded_log(folder: &Path, texts: &[String]) -> anyhow::Result<Vec<Place>> {
+    let mut found = Vec::new();
+    for segments in LogFiles::list(folder)?.topics {
+        let mut count = 0;
+        for segment in &segments {
+            match sqlite_rows_with(segment, texts) {
+                Ok(tables) => {
+                    count += tables.iter().filter(|table| table.table == MESSAGES).map(|table| table.rows).sum::<u64>();
+                }
+                // Retention dropped it, and all that are older.
+                Err(_) if !segment.exists() => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let topic = segments.first().and_then(|segment| segment.parent()?.file_stem());
+        let topic = topic.map_or_else(String::new, |topic| topic.to_string_lossy().into_owned());
+        found.extend(Place::new("topic", topic, count));
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_shown_with_its_columns_and_named_as_in_a_receipt() {
+        let columns = vec![("doc".to_owned(), 2), ("rejected".to_owned(), 1)];
+        let table = TableRows { table: "detections".to_owned(), rows: 3, columns };
+        assert_eq!(Place::of_table("documents", table).to_string(), "documents detections 3 (doc 2, rejected 1)");
+        let named = |store, name: &str| Place::new(store, name.to_owned(), 1).unwrap().in_receipt();
+        assert_eq!(named("accounts", "face_former_subjects"), "deleted subjects");
+        assert_eq!(named("topic", "sightline.results"), "topic sightline.results");
+        assert_eq!(Place::new("topic", "sightline.alerts".to_owned(), 0), None);
+    }
+}

@@ -1,0 +1,76 @@
+//! Consent of subjects: whose faces may be compared, and the end of vectors when a consent ends.
+//!
+//! A subject whose consent ended has no vectors: its faces leave the gallery with the gallery's version, so no search that begins later
+//! finds them, on any instance. A subject without a recorded consent gets vectors only where consent is not required.
+
+use contracts::api::Consent;
+use contracts::{SubjectId, TenantId};
+use jiff::Timestamp;
+
+use crate::StoreError;
+use crate::relational::database::{Relational, Transaction};
+use crate::relational::values::{Row, unreadable, values};
+
+/// The consent in the columns of a subject.
+pub(super) fn consent(row: &Row) -> Result<Option<Consent>, StoreError> {
+    let Some(given_at) = row.get::<Option<Timestamp>>("consent_given_at")? else { return Ok(None) };
+    Ok(Some(Consent { given_at, until: row.get("consent_until")?, reference: row.get("consent_reference")? }))
+}
+
+impl Relational {
+    /// The same database, for a process in which consent is `required` or not.
+    #[must_use]
+    pub fn requiring_consent(self, required: bool) -> Self {
+        Self { consent_required: required, ..self }
+    }
+
+    /// Whether the faces of a subject with this consent may be enrolled and compared.
+    pub fn may_compare(&self, consent: Option<&Consent>, now: Timestamp) -> bool {
+        consent.map_or(!self.consent_required, |consent| consent.holds(now))
+    }
+
+    /// Subjects whose consent ended by `now` and whose vectors were not erased since, at most `limit`.
+    pub async fn ended_consents(&self, now: Timestamp, limit: u32) -> Result<Vec<(TenantId, SubjectId)>, StoreError> {
+        let sql = "SELECT tenant, id FROM face_subjects WHERE consent_ends_at <= $1 ORDER BY consent_ends_at LIMIT $2";
+        let rows = self.rows(sql, values![now, i64::from(limit)]).await?;
+        let read = |row: &Row| {
+            let tenant: String = row.get("tenant")?;
+            let tenant = tenant.parse().map_err(|error: contracts::IdError| unreadable("tenant", &error))?;
+            Ok((tenant, SubjectId::from_uuid(row.get("id")?)))
+        };
+        rows.iter().map(read).collect()
+    }
+
+    /// Erases the vectors of a subject whose consent ended by `now`. Returns their number; 0 if the consent was renewed meanwhile.
+    pub async fn end_consent(&self, tenant: &TenantId, id: SubjectId, now: Timestamp) -> Result<u64, StoreError> {
+        let mut transaction = self.begin().await?;
+        // Locks the subject, so that the consent is not renewed meanwhile.
+        let sql =
+            "UPDATE face_subjects SET consent_ends_at = NULL WHERE tenant = $1 AND id = $2 AND consent_ends_at <= $3";
+        if transaction.execute(sql, values![tenant, id, now]).await? == 0 {
+            return Ok(0);
+        }
+        let erased = transaction.erase_vectors(tenant, id, now).await?;
+        transaction.commit().await?;
+        self.empty_journal().await;
+        Ok(erased.enrolled + erased.negatives)
+    }
+
+    /// A subject that has vectors and no recorded consent; `None` if there is none. It may read all subjects.
+    pub async fn enrolled_without_consent(&self) -> Result<Option<SubjectId>, StoreError> {
+        // SQLite keeps the order of a cross join, and so finds the vectors of a subject by their index.
+        let sql = "SELECT s.id FROM face_subjects s WHERE s.consent_given_at IS NULL AND EXISTS \
+                   (SELECT 1 FROM face_galleries g CROSS JOIN face_vectors v WHERE g.tenant = s.tenant \
+                    AND v.tenant = g.tenant AND v.model = g.model AND v.subject = s.id) LIMIT 1";
+        self.row(sql, values![]).await?.map(|row| Ok(SubjectId::from_uuid(row.get("id")?))).transpose()
+    }
+}
+
+impl Transaction {
+    /// The consent of a subject.
+    pub(super) async fn consent(&mut self, tenant: &TenantId, id: SubjectId) -> Result<Option<Consent>, StoreError> {
+        let sql = "SELECT consent_given_at, consent_until, consent_reference FROM face_subjects \
+                   WHERE tenant = $1 AND id = $2";
+        self.row(sql, values![tenant, id]).await?.as_ref().map_or(Ok(None), consent)
+    }
+}

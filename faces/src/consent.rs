@@ -1,0 +1,91 @@
+//! The end of consents: the faces of a person whose consent ended are erased within a second or two.
+//!
+//! A consent that is withdrawn is enforced by the request that does so. One that ends by itself is found here.
+
+use std::time::Duration;
+
+use clap::ValueEnum;
+use contracts::{SubjectId, TenantId};
+use jiff::Timestamp;
+use store::{Blobs, Relational, StoreError};
+use tokio::time::MissedTickBehavior;
+
+use crate::{Config, Deps};
+
+/// Time between two looks at consents that ended.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Number of subjects that are read at once.
+const BATCH: u32 = 100;
+
+/// Whether a person must have given consent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ConsentRule {
+    /// A face is enrolled and compared only with a recorded consent.
+    Required,
+    /// Also without one. A consent that is recorded and has ended counts all the same.
+    Optional,
+}
+
+/// Checks that nobody is enrolled without consent where it is required: such faces would be found, and nothing may erase them unasked.
+///
+/// # Errors
+/// Names a subject without consent and what to do.
+pub async fn check_consents(config: &Config, database: &Relational) -> anyhow::Result<()> {
+    if config.faces_consent == ConsentRule::Optional {
+        return Ok(());
+    }
+    match database.enrolled_without_consent().await? {
+        None => Ok(()),
+        Some(subject) => anyhow::bail!(
+            "SIGHTLINE_FACES_CONSENT: the subject {subject} and perhaps others have enrolled faces and no recorded consent; start with \
+             optional, record their consent or delete them, and then set required"
+        ),
+    }
+}
+
+/// Erases the faces of people whose consent ended, without end. Several processes may do so at once.
+pub async fn end_consents_regularly(deps: &Deps) {
+    let mut ticks = tokio::time::interval(PAUSE);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut failed = false;
+    loop {
+        ticks.tick().await;
+        let ended = end_consents(deps).await;
+        if let Err(error) = &ended
+            && !failed
+        {
+            tracing::warn!(%error, "consents that ended cannot be looked up; the faces are erased when the database is back");
+        }
+        failed = ended.is_err();
+    }
+}
+
+/// Deletes the kept enrolment images of a subject whose consent ended by `now`, and erases its vectors. Returns the number of vectors. The
+/// images go first, so that a repeat after a crash finds them.
+pub async fn end_consent(
+    database: &Relational,
+    blobs: &dyn Blobs,
+    tenant: &TenantId,
+    subject: SubjectId,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    for id in database.merged_subjects(tenant, subject).await?.into_iter().chain([subject]) {
+        blobs.delete_enrolled(tenant, id).await?;
+    }
+    database.end_consent(tenant, subject, now).await
+}
+
+async fn end_consents(deps: &Deps) -> Result<(), StoreError> {
+    // Those that ended by the start: each is found once, so the loop ends.
+    let now = Timestamp::now();
+    loop {
+        let ended = deps.database.ended_consents(now, BATCH).await?;
+        for (tenant, subject) in &ended {
+            let erased = end_consent(&deps.database, &*deps.blobs, tenant, *subject, now).await?;
+            tracing::info!(erased, "the consent of a subject ended; its enrolled faces are erased");
+        }
+        if ended.len() < BATCH as usize {
+            return Ok(());
+        }
+    }
+}
