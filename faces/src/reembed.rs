@@ -34,7 +34,7 @@ const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(30);
 /// Time after which another process takes over from one that ended.
 const LEASE: SignedDuration = SignedDuration::from_secs(60);
 /// Faces that are stored with one transaction. It must be embedded within [`LEASE`].
-const BATCH: u32 = 16;
+const BATCH: usize = 16;
 /// Rounds over all tenants until it looks again later: each round after the first has only what came during the one before it.
 const ROUNDS: u32 = 10;
 
@@ -135,7 +135,7 @@ impl Work<'_> {
         let mut tenant = database.next_tenant_of(&self.active, None).await?;
         while let Some(owner) = tenant {
             let gallery = GalleryKey { tenant: owner.clone(), model: self.active.clone() };
-            if !database.subjects_without(&gallery, &self.target, None, 1).await?.is_empty() {
+            if !database.coverage(&gallery, &self.target).await?.without.is_empty() {
                 return Ok(true);
             }
             tenant = database.next_tenant_of(&self.active, Some(&owner)).await?;

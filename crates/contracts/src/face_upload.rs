@@ -167,6 +167,8 @@ outcomes! {
     FaceTooDark = "face_too_dark",
     /// The face is overexposed.
     FaceTooBright = "face_too_bright",
+    /// The image is not upright.
+    FaceNotUpright = "face_not_upright",
     /// The face does not look at the camera.
     FaceTurned = "face_turned",
     /// The face is not sharp.

@@ -10,10 +10,10 @@ use axum::Json;
 use axum::extract::State;
 use contracts::TenantId;
 use contracts::api::{EmbeddedFaces, FaceModelChange, FaceModelStatus, MissingFace, Problem, SubjectWithoutFace};
-use gallery::{GalleryKey, VectorKind};
+use gallery::GalleryKey;
 use jiff::Timestamp;
 use store::StoreError;
-use store::relational::{FaceCounts, Gap, SubjectWithout, SwitchOutcome};
+use store::relational::{Coverage, FaceCounts, Gap, SubjectWithout, SwitchOutcome};
 
 use super::error::FaceError;
 use super::{App, Routes};
@@ -69,7 +69,7 @@ pub async fn change(
     }
     let active = app.active_name().await?.unwrap_or_else(|| model.clone());
     app.database.begin_model_change(&active, &model, without_missing, Timestamp::now()).await?;
-    tracing::info!(active, target = model, without_missing, "the model that compares faces is being changed");
+    tracing::info!(from = active, to = model, without_missing, "the model that compares faces is being changed");
     // Where nothing is missing, as on the way back, it is done with the response.
     if app.database.switch_model(Timestamp::now()).await? == SwitchOutcome::NotComplete {
         app.change_begun.notify_one();
@@ -109,20 +109,18 @@ async fn add_tenant(
     target: &str,
 ) -> Result<(), StoreError> {
     let gallery = GalleryKey { tenant: tenant.clone(), model: active.to_owned() };
-    add(&mut status.faces, app.database.count_faces(&gallery, target, VectorKind::Enrolled).await?);
-    add(&mut status.negatives, app.database.count_faces(&gallery, target, VectorKind::Negative).await?);
-    if active == target {
-        return Ok(());
-    }
-    status.subjects_without += app.database.count_subjects_without(&gallery, target).await?;
-    let room = u32::try_from(NAMED.saturating_sub(status.without.len())).unwrap_or_default();
-    let some = app.database.subjects_without(&gallery, target, None, room).await?;
-    status.without.extend(some.into_iter().map(|SubjectWithout { subject, faces, reason }| SubjectWithoutFace {
+    let Coverage { faces, negatives, without } = app.database.coverage(&gallery, target).await?;
+    add(&mut status.faces, faces);
+    add(&mut status.negatives, negatives);
+    status.subjects_without += without.len() as u64;
+    let room = NAMED.saturating_sub(status.without.len());
+    let some = without.into_iter().take(room).map(|SubjectWithout { subject, faces, reason }| SubjectWithoutFace {
         tenant: tenant.clone(),
         subject,
         faces,
         reason: missing(reason),
-    }));
+    });
+    status.without.extend(some);
     Ok(())
 }
 

@@ -34,7 +34,7 @@ pub use former_subjects::FormerSubject;
 pub use merge::MergeOutcome;
 pub use models::{FaceModels, SwitchOutcome};
 pub use postgres_search::FaceSearch;
-pub use reembedding::{FaceCounts, FaceToEmbed, Gap, SourcedVector, SubjectWithout};
+pub use reembedding::{Coverage, FaceCounts, FaceToEmbed, Gap, SourcedVector, SubjectWithout};
 pub use removals::REMOVALS_KEPT;
 pub use subject_records::{
     DEFAULT_SUBJECT_LIMIT, MAX_EXTERNAL_ID_BYTES, MAX_METADATA_BYTES, MAX_SUBJECT_NAME_BYTES, MAX_SUBJECTS_PAGE,

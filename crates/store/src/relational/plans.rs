@@ -41,7 +41,7 @@ impl StatementLog {
 mod tests {
     use contracts::{ApiTokenId, FrameId, SessionId, TenantId, UploadOutcome, UserId};
     use gallery::suite::{face, key, subject};
-    use gallery::{GalleryKey, Position, VectorKind, VectorStore};
+    use gallery::{GalleryKey, Position, VectorStore};
     use jiff::{SignedDuration, Timestamp};
     use tempfile::TempDir;
     use uuid::Uuid;
@@ -260,8 +260,7 @@ mod tests {
         store.set_source(key, vector.id, "source").await.unwrap();
         let gaps = [3, 4].map(|number| (face(number, number % 3 + 1).id, Gap::ImageNotKept));
         store.put_gaps(&key.tenant, "another", &gaps).await.unwrap();
-        store.count_faces(key, "another", VectorKind::Enrolled).await.unwrap();
-        assert_eq!(store.count_subjects_without(key, "another").await.unwrap(), 2);
+        assert_eq!(store.coverage(key, "another").await.unwrap().without.len(), 2);
         store.begin_model_change(&key.model, "another", true, now).await.unwrap();
         store.put_gaps(&key.tenant, "another", &gaps).await.unwrap();
         assert_eq!(store.switch_model(now).await.unwrap(), SwitchOutcome::Switched);

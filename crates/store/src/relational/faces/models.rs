@@ -97,11 +97,12 @@ impl Relational {
         let mut after = None;
         while let Some(tenant) = transaction.next_tenant(active, after.as_ref()).await? {
             let gallery = GalleryKey { tenant, model: active.clone() };
-            if !transaction.faces_to_embed(&gallery, target, None, 1).await?.is_empty() {
+            let coverage = transaction.coverage(&gallery, target).await?;
+            if !coverage.is_complete() {
                 return Ok(SwitchOutcome::NotComplete);
             }
             if !models.without_missing {
-                lost += transaction.count_subjects_without(&gallery, target).await?;
+                lost += coverage.without.len() as u64;
             }
             after = Some(gallery.tenant);
         }

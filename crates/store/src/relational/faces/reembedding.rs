@@ -2,21 +2,21 @@
 //!
 //! In: the vectors of the active model, with what they were made of. Out: vectors of the target with the same ids.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use contracts::{SubjectId, TenantId, VectorId};
 use gallery::{GalleryKey, StoredVector, VectorKind};
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::gallery_change::{GalleryChange, kind, kind_name};
+use super::gallery_change::{GalleryChange, kind};
 use super::vectors::{MAX_VECTORS_OF_SUBJECT, VectorWriteOutcome};
 use crate::StoreError;
 use crate::relational::database::{Relational, Transaction};
 use crate::relational::values::{Row, unreadable, values};
 
-/// Subjects that are counted with one statement.
-const PAGE: u32 = 1_000;
+/// Faces of the active model that are read at once.
+const PAGE: i64 = 1_000;
 
 /// A face of the active model that has no vector of the target yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,37 +78,51 @@ pub struct FaceCounts {
     pub missing: u64,
 }
 
-impl std::ops::AddAssign for FaceCounts {
-    fn add_assign(&mut self, other: Self) {
-        self.total += other.total;
-        self.embedded += other.embedded;
-        self.missing += other.missing;
-    }
-}
-
 /// A subject that would have no face for the target.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SubjectWithout {
     /// Its id.
     pub subject: SubjectId,
     /// Faces that it has for the active model.
     pub faces: u64,
-    /// Why the target cannot have one of them.
+    /// Why the target cannot have the first of them.
     pub reason: Gap,
 }
 
-const FACES_TO_EMBED: &str = "SELECT a.id, a.subject, a.kind, a.source FROM face_vectors a \
-     WHERE a.tenant = $1 AND a.model = $2 AND a.id > $4 \
-     AND NOT EXISTS (SELECT 1 FROM face_vectors b WHERE b.tenant = $1 AND b.model = $3 AND b.id = a.id) \
-     AND NOT EXISTS (SELECT 1 FROM face_model_gaps g WHERE g.tenant = $1 AND g.model = $3 AND g.id = a.id) \
-     ORDER BY a.id LIMIT $5";
+/// How much of a gallery of the active model the target has.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Coverage {
+    /// Enrolled faces.
+    pub faces: FaceCounts,
+    /// Negatives.
+    pub negatives: FaceCounts,
+    /// Subjects that would have no face, by id. Not those of which a face is still to be made.
+    pub without: Vec<SubjectWithout>,
+}
 
-/// Not those of which a face is still to be made.
-const SUBJECTS_WITHOUT: &str = "SELECT a.subject AS subject, count(*) AS faces, min(g.reason) AS reason FROM face_vectors a \
-     LEFT JOIN face_model_gaps g ON g.tenant = $1 AND g.model = $3 AND g.id = a.id \
-     WHERE a.tenant = $1 AND a.model = $2 AND a.subject > $4 AND a.kind = 'enrolled' \
-     AND NOT EXISTS (SELECT 1 FROM face_vectors b WHERE b.tenant = $1 AND b.model = $3 AND b.subject = a.subject \
-     AND b.kind = 'enrolled') GROUP BY a.subject HAVING count(g.id) = count(*) ORDER BY a.subject LIMIT $5";
+impl Coverage {
+    /// Whether each face has a vector of the target, or cannot have one.
+    pub fn is_complete(&self) -> bool {
+        [self.faces, self.negatives].iter().all(|counts| counts.embedded + counts.missing == counts.total)
+    }
+}
+
+/// Faces of the active model in the order of their ids, and what the target has of the same ids. Reading both in their order takes
+/// as long with any plan of the database; a join of tables that have just grown may compare each row with every other one.
+struct Window {
+    faces: Vec<FaceToEmbed>,
+    embedded: BTreeMap<VectorId, (SubjectId, VectorKind)>,
+    gaps: BTreeMap<VectorId, Gap>,
+    /// Where the next one begins; `None` if this is the last.
+    next: Option<VectorId>,
+}
+
+const FACES: &str = "SELECT id, subject, kind, source FROM face_vectors WHERE tenant = $1 AND model = $2 AND id > $3 \
+     ORDER BY id LIMIT $4";
+const EMBEDDED: &str = "SELECT id, subject, kind FROM face_vectors WHERE tenant = $1 AND model = $2 AND id > $3 AND id <= $4 \
+     ORDER BY id";
+const GAPS: &str = "SELECT id, reason FROM face_model_gaps WHERE tenant = $1 AND model = $2 AND id > $3 AND id <= $4 \
+     ORDER BY id";
 
 impl Relational {
     /// The tenants that have a gallery of a model, in their order, one after another: that after `after`.
@@ -123,7 +137,7 @@ impl Relational {
         gallery: &GalleryKey,
         target: &str,
         after: Option<VectorId>,
-        limit: u32,
+        limit: usize,
     ) -> Result<Vec<FaceToEmbed>, StoreError> {
         self.begin_snapshot().await?.faces_to_embed(gallery, target, after, limit).await
     }
@@ -164,6 +178,9 @@ impl Relational {
 
     /// Says that the target cannot have these faces.
     pub async fn put_gaps(&self, tenant: &TenantId, target: &str, gaps: &[(VectorId, Gap)]) -> Result<(), StoreError> {
+        if gaps.is_empty() {
+            return Ok(());
+        }
         let mut transaction = self.begin().await?;
         for (id, gap) in gaps {
             let sql = "INSERT INTO face_model_gaps (tenant, model, id, reason) VALUES ($1, $2, $3, $4) \
@@ -184,39 +201,9 @@ impl Relational {
         transaction.commit().await
     }
 
-    /// How many faces of a kind a gallery of the active model has, and the target of them.
-    pub async fn count_faces(
-        &self,
-        gallery: &GalleryKey,
-        target: &str,
-        of: VectorKind,
-    ) -> Result<FaceCounts, StoreError> {
-        let sql = "SELECT count(*) AS total, count(b.id) AS embedded, \
-                   count(*) FILTER (WHERE b.id IS NULL AND g.id IS NOT NULL) AS missing FROM face_vectors a \
-                   LEFT JOIN face_vectors b ON b.tenant = $1 AND b.model = $3 AND b.id = a.id \
-                   LEFT JOIN face_model_gaps g ON g.tenant = $1 AND g.model = $3 AND g.id = a.id \
-                   WHERE a.tenant = $1 AND a.model = $2 AND a.kind = $4";
-        let GalleryKey { tenant, model } = gallery;
-        let row = self.row(sql, values![tenant, model, target, kind_name(of)]).await?;
-        let Some(row) = row else { return Ok(FaceCounts::default()) };
-        let number = |column| Ok::<u64, StoreError>(row.get::<i64>(column)?.unsigned_abs());
-        Ok(FaceCounts { total: number("total")?, embedded: number("embedded")?, missing: number("missing")? })
-    }
-
-    /// Subjects of a gallery of the active model that would have no face for the target: those after an id, at most `limit`.
-    pub async fn subjects_without(
-        &self,
-        gallery: &GalleryKey,
-        target: &str,
-        after: Option<SubjectId>,
-        limit: u32,
-    ) -> Result<Vec<SubjectWithout>, StoreError> {
-        self.begin_snapshot().await?.subjects_without(gallery, target, after, limit).await
-    }
-
-    /// The number of all such subjects.
-    pub async fn count_subjects_without(&self, gallery: &GalleryKey, target: &str) -> Result<u64, StoreError> {
-        self.begin_snapshot().await?.count_subjects_without(gallery, target).await
+    /// How much of a gallery of the active model the target has.
+    pub async fn coverage(&self, gallery: &GalleryKey, target: &str) -> Result<Coverage, StoreError> {
+        self.begin_snapshot().await?.coverage(gallery, target).await
     }
 }
 
@@ -238,53 +225,97 @@ impl Transaction {
         &mut self,
         gallery: &GalleryKey,
         target: &str,
-        after: Option<VectorId>,
-        limit: u32,
+        mut after: Option<VectorId>,
+        limit: usize,
     ) -> Result<Vec<FaceToEmbed>, StoreError> {
-        let GalleryKey { tenant, model } = gallery;
-        let after = after.map_or(Uuid::nil(), |id| id.uuid());
-        let rows = self.rows(FACES_TO_EMBED, values![tenant, model, target, after, i64::from(limit)]).await?;
-        let face = |row: &Row| {
-            let (id, subject) = (VectorId::from_uuid(row.get("id")?), SubjectId::from_uuid(row.get("subject")?));
-            Ok(FaceToEmbed { id, subject, kind: kind(row)?, source: row.get("source")? })
-        };
-        rows.iter().map(face).collect()
-    }
-
-    async fn subjects_without(
-        &mut self,
-        gallery: &GalleryKey,
-        target: &str,
-        after: Option<SubjectId>,
-        limit: u32,
-    ) -> Result<Vec<SubjectWithout>, StoreError> {
-        let GalleryKey { tenant, model } = gallery;
-        let after = after.map_or(Uuid::nil(), |id| id.uuid());
-        let rows = self.rows(SUBJECTS_WITHOUT, values![tenant, model, target, after, i64::from(limit)]).await?;
-        let subject = |row: &Row| {
-            let (reason, faces): (String, i64) = (row.get("reason")?, row.get("faces")?);
-            let known = Gap::ALL.into_iter().find(|known| known.name() == reason);
-            let reason = known.ok_or_else(|| unreadable("reason of a missing face vector", &reason))?;
-            let subject = SubjectId::from_uuid(row.get("subject")?);
-            Ok(SubjectWithout { subject, faces: faces.unsigned_abs(), reason })
-        };
-        rows.iter().map(subject).collect()
-    }
-
-    pub(super) async fn count_subjects_without(
-        &mut self,
-        gallery: &GalleryKey,
-        target: &str,
-    ) -> Result<u64, StoreError> {
-        let (mut count, mut after) = (0, None);
+        let mut found = Vec::new();
         loop {
-            let page = self.subjects_without(gallery, target, after, PAGE).await?;
-            count += page.len() as u64;
-            match page.last() {
-                Some(last) if page.len() == PAGE as usize => after = Some(last.subject),
-                _ => return Ok(count),
+            let Window { faces, embedded, gaps, next } = self.window(gallery, target, after).await?;
+            found.extend(
+                faces.into_iter().filter(|face| !embedded.contains_key(&face.id) && !gaps.contains_key(&face.id)),
+            );
+            if next.is_none() || found.len() >= limit {
+                found.truncate(limit);
+                return Ok(found);
+            }
+            after = next;
+        }
+    }
+
+    /// Holds a few numbers for each subject of the gallery.
+    pub(super) async fn coverage(&mut self, gallery: &GalleryKey, target: &str) -> Result<Coverage, StoreError> {
+        let mut coverage = Coverage::default();
+        let (mut subjects, mut with_face) = (BTreeMap::new(), BTreeSet::new());
+        let mut after = None;
+        loop {
+            let Window { faces, embedded, gaps, next } = self.window(gallery, target, after).await?;
+            for FaceToEmbed { id, subject, kind, .. } in faces {
+                let (has_vector, gap) = (embedded.contains_key(&id), gaps.get(&id).copied());
+                let counts = match kind {
+                    VectorKind::Enrolled => &mut coverage.faces,
+                    VectorKind::Negative => &mut coverage.negatives,
+                };
+                counts.total += 1;
+                counts.embedded += u64::from(has_vector);
+                counts.missing += u64::from(!has_vector && gap.is_some());
+                if kind == VectorKind::Enrolled {
+                    // The number of its faces, of those that the target cannot have, and why not the first one.
+                    let (all, missing, reason) = subjects.entry(subject).or_insert((0_u64, 0_u64, gap));
+                    *all += 1;
+                    *missing += u64::from(gap.is_some());
+                    *reason = reason.or(gap);
+                }
+            }
+            let enrolled = embedded.values().filter(|(_, kind)| *kind == VectorKind::Enrolled);
+            with_face.extend(enrolled.map(|(subject, _)| *subject));
+            after = next;
+            if after.is_none() {
+                break;
             }
         }
+        coverage.without = subjects
+            .into_iter()
+            .filter_map(|(subject, (faces, missing, reason))| {
+                let reason = reason.filter(|_| faces == missing && !with_face.contains(&subject))?;
+                Some(SubjectWithout { subject, faces, reason })
+            })
+            .collect();
+        Ok(coverage)
+    }
+
+    /// The faces after an id, at most [`PAGE`], and what the target has up to the last of them.
+    async fn window(
+        &mut self,
+        gallery: &GalleryKey,
+        target: &str,
+        after: Option<VectorId>,
+    ) -> Result<Window, StoreError> {
+        let GalleryKey { tenant, model } = gallery;
+        let start = after.map_or(Uuid::nil(), |id| id.uuid());
+        let id = |row: &Row| Ok::<_, StoreError>(VectorId::from_uuid(row.get("id")?));
+        let owner = |row: &Row| Ok::<_, StoreError>(SubjectId::from_uuid(row.get("subject")?));
+        let rows = self.rows(FACES, values![tenant, model, start, PAGE]).await?;
+        let face = |row: &Row| {
+            let (id, subject, kind, source) = (id(row)?, owner(row)?, kind(row)?, row.get("source")?);
+            Ok::<_, StoreError>(FaceToEmbed { id, subject, kind, source })
+        };
+        let faces = rows.iter().map(face).collect::<Result<Vec<_>, _>>()?;
+        let next = faces.last().map(|last| last.id).filter(|_| faces.len() == PAGE as usize);
+        let end = next.map_or(Uuid::max(), |id| id.uuid());
+        let rows = self.rows(EMBEDDED, values![tenant, target, start, end]).await?;
+        let embedded = rows.iter().map(|row| Ok::<_, StoreError>((id(row)?, (owner(row)?, kind(row)?))));
+        let embedded = embedded.collect::<Result<_, StoreError>>()?;
+        let rows = self.rows(GAPS, values![tenant, target, start, end]).await?;
+        let gap = |row: &Row| {
+            let reason: String = row.get("reason")?;
+            let known = Gap::ALL.into_iter().find(|known| known.name() == reason);
+            Ok::<_, StoreError>((
+                id(row)?,
+                known.ok_or_else(|| unreadable("reason of a missing face vector", &reason))?,
+            ))
+        };
+        let gaps = rows.iter().map(gap).collect::<Result<_, StoreError>>()?;
+        Ok(Window { faces, embedded, gaps, next })
     }
 
     /// Locks the subjects of vectors, and returns those of faces that the gallery still has.

@@ -10,8 +10,8 @@ use gallery::suite::{face, key, subject};
 use gallery::{Embedding, Galleries, GalleryKey, StoredVector, VectorKind, VectorStore};
 use jiff::SignedDuration;
 use store::relational::{
-    FaceCounts, FaceModels, Gap, Relational, SourcedVector, SubjectWithout, SubjectWriteOutcome, SwitchOutcome,
-    VectorWriteOutcome,
+    Coverage, FaceCounts, FaceModels, Gap, Relational, SourcedVector, SubjectWithout, SubjectWriteOutcome,
+    SwitchOutcome, VectorWriteOutcome,
 };
 use uuid::Uuid;
 
@@ -104,8 +104,8 @@ pub async fn a_switch_waits_for_every_face_of_every_tenant(two: &TwoStores) {
         assert_eq!(store.switch_model(now()).await.unwrap(), SwitchOutcome::NotComplete, "{owner} {number}");
         assert_eq!(other.active_model().await.unwrap().as_deref(), Some(FIRST));
     }
-    let counts = other.count_faces(&key("a"), OTHER, VectorKind::Enrolled).await.unwrap();
-    assert_eq!(counts, FaceCounts { total: 2, embedded: 2, missing: 0 });
+    let coverage = other.coverage(&key("a"), OTHER).await.unwrap();
+    assert_eq!(coverage.faces, FaceCounts { total: 2, embedded: 2, missing: 0 });
     let left = other.faces_to_embed(&key("b"), OTHER, None, 9).await.unwrap();
     assert_eq!(
         left.iter().map(|face| (face.subject, face.kind)).collect::<Vec<_>>(),
@@ -140,12 +140,10 @@ pub async fn subjects_without_a_face_hold_up_a_switch(two: &TwoStores) {
     embed_all(store, FIRST, OTHER).await;
 
     assert_eq!(two.other.switch_model(now()).await.unwrap(), SwitchOutcome::WouldLose(1));
-    let lost = two.other.subjects_without(&key("a"), OTHER, None, 9).await.unwrap();
-    assert_eq!(lost, [SubjectWithout { subject: subject(1), faces: 1, reason: Gap::FaceNotFound }]);
-    assert_eq!(store.count_subjects_without(&key("a"), OTHER).await.unwrap(), 1);
-    assert_eq!(store.subjects_without(&key("a"), OTHER, Some(subject(1)), 9).await.unwrap(), []);
-    let counts = store.count_faces(&key("a"), OTHER, VectorKind::Enrolled).await.unwrap();
-    assert_eq!(counts, FaceCounts { total: 4, embedded: 2, missing: 2 });
+    let lost = SubjectWithout { subject: subject(1), faces: 1, reason: Gap::FaceNotFound };
+    let faces = FaceCounts { total: 4, embedded: 2, missing: 2 };
+    let expected = Coverage { faces, negatives: FaceCounts::default(), without: vec![lost] };
+    assert_eq!(two.other.coverage(&key("a"), OTHER).await.unwrap(), expected);
 
     // An image that is kept from now on makes the face one to try again.
     let source = BlobKey::of_enrolled(&tenant("a"), subject(2), face(2, 2).id).to_string();
