@@ -122,6 +122,12 @@ impl Relational {
         self.last_revocation().await.map(drop)
     }
 
+    /// The same database, for a process in which consent is `required` or not.
+    #[must_use]
+    pub fn requiring_consent(self, required: bool) -> Self {
+        Self { consent_required: required, ..self }
+    }
+
     /// Closes all connections, after their running statements.
     pub async fn close(&self) {
         match &self.pools {

@@ -18,12 +18,6 @@ pub(super) fn consent(row: &Row) -> Result<Option<Consent>, StoreError> {
 }
 
 impl Relational {
-    /// The same database, for a process in which consent is `required` or not.
-    #[must_use]
-    pub fn requiring_consent(self, required: bool) -> Self {
-        Self { consent_required: required, ..self }
-    }
-
     /// Whether the faces of a subject with this consent may be enrolled and compared.
     pub fn may_compare(&self, consent: Option<&Consent>, now: Timestamp) -> bool {
         consent.map_or(!self.consent_required, |consent| consent.holds(now))
