@@ -110,7 +110,7 @@ async fn enrol(
     let (mut batch, mut written) = (Vec::with_capacity(MAX_VECTORS_AT_ONCE), 0);
     while written < vectors {
         let subject = SubjectId::now();
-        let new = NewSubject { id: subject, external_id: None, name: None, metadata: Metadata::new() };
+        let new = NewSubject { id: subject, external_id: None, name: None, metadata: Metadata::new(), consent: None };
         let added = database.add_subject(&gallery.tenant, None, &new, Timestamp::now()).await?;
         anyhow::ensure!(added == SubjectWriteOutcome::Stored, "a subject was not stored: {added:?}");
         let face: Vec<f32> = (0..DIMENSIONS).map(|_| normal(random)).collect();

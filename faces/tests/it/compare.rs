@@ -144,7 +144,7 @@ async fn a_deleted_person_is_not_found_any_more() {
 }
 
 /// A consent that ends so many seconds from now, or never.
-fn consent(seconds: Option<i64>) -> serde_json::Value {
+fn consent(seconds: Option<i64>) -> Value {
     let until = seconds.map(|seconds| (Timestamp::now() + SignedDuration::from_secs(seconds)).to_string());
     let given_at = Timestamp::now().to_string();
     serde_json::json!({"consent": match until {

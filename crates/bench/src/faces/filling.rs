@@ -31,7 +31,7 @@ pub async fn fill(
     for number in 0..people {
         let id = SubjectId::from_uuid(Uuid::now_v7());
         let name = Some(format!("Person {number}"));
-        let new = NewSubject { id, external_id: None, name, metadata: Metadata::new() };
+        let new = NewSubject { id, external_id: None, name, metadata: Metadata::new(), consent: None };
         let added = store.add_subject(&gallery.tenant, None, &new, Timestamp::now()).await?;
         ensure!(added == SubjectWriteOutcome::Stored, "a subject was not added: {added:?}");
         subjects.push(id);

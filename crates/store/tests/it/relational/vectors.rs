@@ -58,6 +58,10 @@ impl VectorStore for InPostgres<'_> {
         self.0.changes(gallery, after, limit).await
     }
 
+    async fn active_model(&self) -> Result<Option<String>, GalleryError> {
+        VectorStore::active_model(self.0).await
+    }
+
     async fn search(
         &self,
         gallery: &GalleryKey,
