@@ -19,3 +19,4 @@ GRANT SELECT, INSERT, UPDATE ON face_galleries TO sightline_faces;
 GRANT SELECT, UPDATE ON face_deleted_galleries TO sightline_faces;
 GRANT SELECT, INSERT, UPDATE ON user_faces TO sightline_faces;
 GRANT SELECT, INSERT ON face_upload_outcomes TO sightline_faces;
+GRANT SELECT, INSERT, UPDATE, DELETE ON face_upload_attempts TO sightline_faces;

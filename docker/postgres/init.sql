@@ -306,7 +306,18 @@ CREATE INDEX face_upload_outcomes_by_message ON face_upload_outcomes (message, f
 CREATE INDEX face_upload_outcomes_by_user ON face_upload_outcomes (user_id);
 CREATE INDEX face_upload_outcomes_by_time ON face_upload_outcomes (decided_at);
 
+-- How many processes began to decide an upload that has no outcome, so that an image that ends each of them is given up.
+CREATE TABLE face_upload_attempts (
+    topic_id TEXT NOT NULL,
+    log_partition BIGINT NOT NULL,
+    log_offset BIGINT NOT NULL,
+    attempts BIGINT NOT NULL,
+    began_at TIMESTAMPTZ NOT NULL,
+    PRIMARY KEY (topic_id, log_partition, log_offset)
+);
+CREATE INDEX face_upload_attempts_by_time ON face_upload_attempts (began_at);
+
 INSERT INTO sightline_schema (version, name, checksum, applied_at, compatible_from)
-VALUES (7, 'uploads', '9bcf048083c25fc1ee93b392a3c1fa34e633351e65c8d352cede67d7b18230f2', now(), 2);
+VALUES (7, 'uploads', '22699513a300b723328373e1fd547de43ec5e8031c872e74efbad0630d8127dc', now(), 2);
 
 COMMIT;

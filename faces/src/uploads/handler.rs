@@ -33,7 +33,12 @@ pub struct VerifyUploads {
     pub topic_id: String,
     /// Sends the events.
     pub sender: Sender,
+    /// The last upload that this process counted as begun.
+    pub begun: Option<UploadPlace>,
 }
+
+/// Ends of the process at an upload after which it is given up. Nothing tells `kill -9` from a crash of a decoder, only the number.
+const MAX_ENDS: i64 = 5;
 
 #[async_trait]
 impl Handler for VerifyUploads {
@@ -68,7 +73,7 @@ impl Handler for VerifyUploads {
 impl VerifyUploads {
     /// Stores the outcome. Also returns which file may be deleted now.
     async fn decide(
-        &self,
+        &mut self,
         place: &UploadPlace,
         upload: &FaceUpload,
     ) -> Result<(UploadDecision, Option<String>), HandleError> {
@@ -80,7 +85,7 @@ impl VerifyUploads {
         let new =
             NewUpload { place: place.clone(), message: message_hash(upload), file: file.map(|id| id.to_string()) };
         let found = match (user, read) {
-            (Some(_), Ok(encoded)) => self.face(encoded).await?,
+            (Some(_), Ok(encoded)) => self.face(place, encoded).await?,
             (None, _) => Err(UploadOutcome::UnknownUser),
             (Some(_), Err(outcome)) => Err(outcome),
         };
@@ -119,9 +124,20 @@ impl VerifyUploads {
     }
 
     /// The one face of an image.
-    async fn face(&self, encoded: Bytes) -> Result<Result<UploadedFace, UploadOutcome>, HandleError> {
-        let encoder = &self.verifier.encoder;
+    async fn face(
+        &mut self,
+        place: &UploadPlace,
+        encoded: Bytes,
+    ) -> Result<Result<UploadedFace, UploadOutcome>, HandleError> {
+        let Verifier { database, encoder } = &self.verifier;
         let model = encoder.model().await.map_err(|error| unusable(&error))?;
+        if self.begun.as_ref() != Some(place) {
+            let begun = database.begin_upload(place, Timestamp::now()).await.map_err(|error| failed(&error))?;
+            if begun > MAX_ENDS {
+                return Ok(Err(UploadOutcome::Crashed));
+            }
+            self.begun = Some(place.clone());
+        }
         let faces = match encoder.faces(encoded.clone()).await {
             Ok(faces) => faces,
             Err(EncodeError::Image(Failure { code, message })) => {

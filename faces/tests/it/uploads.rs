@@ -194,6 +194,13 @@ async fn photographs_enrol_match_and_are_refused() {
     test.upload_file("ann", "5.jpg", &image("obama_biden_2faces.jpg")).await;
     test.upload_file("ann", "6.png", &without_a_face()).await;
     test.upload_file("ben", "7.jpg", &image("biden_a.jpg")).await;
+    // Five processes ended at this one.
+    let topic_id = test.bus.topic_id(TopicRole::FacesUploads).await.unwrap();
+    let place = UploadPlace { topic_id, partition: 0, offset: 7 };
+    for _ in 0..5 {
+        test.database().begin_upload(&place, Timestamp::now()).await.unwrap();
+    }
+    test.upload_file("ben", "8.jpg", &image("biden_b.jpg")).await;
     let expected = [
         ("1.jpg", UploadOutcome::Enrolled),
         ("2.jpg", UploadOutcome::Matched),
@@ -202,6 +209,7 @@ async fn photographs_enrol_match_and_are_refused() {
         ("5.jpg", UploadOutcome::SeveralFaces),
         ("6.png", UploadOutcome::NoFace),
         ("7.jpg", UploadOutcome::Enrolled),
+        ("8.jpg", UploadOutcome::Crashed),
     ];
     assert_eq!(test.outcomes().await, expected.map(|(path, outcome)| (path.to_owned(), outcome)).into());
     assert_eq!(test.files(), Vec::<String>::new());
