@@ -10,8 +10,9 @@
 //! event with it, and a folder without the file. A message that cannot be read becomes a dead letter.
 //!
 //! Guarantees: an upload has one outcome, however often its message is delivered or written. A file is deleted after its outcome is
-//! durable, and after its event is sent, unless a second copy of the message comes to it first. A user who is disabled or being deleted gets no face. While the database, the log, the models or the disk
-//! cannot be used, the message waits.
+//! durable, and after its event is sent, unless a second copy of the message comes to it first. A user who is disabled or being deleted
+//! gets no face. While the database, the log, the models or the disk cannot be used, the message waits. A photograph at which the process
+//! ended five times is refused.
 
 mod folder;
 mod handler;
@@ -91,7 +92,7 @@ async fn verify(uploads: &Uploads, verifier: Verifier, stop: CancellationToken) 
         options: ConsumerOptions { max_in_flight: MAX_IN_FLIGHT, ..ConsumerOptions::default() },
         retries: counter!("sightline_faces_upload_retries_total"),
     };
-    let handler = VerifyUploads { verifier, folder: Arc::clone(folder), topic_id, sender };
+    let handler = VerifyUploads { verifier, folder: Arc::clone(folder), topic_id, sender, begun: None };
     consumer_kit::run(Arc::clone(bus), group, handler, stop).await
 }
 

@@ -28,8 +28,11 @@ def broken($development):
   if .key == "camera" and ((.value.networks | keys) != ["cameras"] or .value.read_only != true or .value.cap_drop != ["ALL"]
     or (.value.ports // []) != [] or [.value.secrets[].source] != ["camera_token"])
   then "what reads foreign videos has more than it needs" else empty end,
-  if .key == "faces" and ((.value.networks | keys) != ["data", "edge"] or .value.read_only != true or .value.cap_drop != ["ALL"]
-    or any(.value.environment | keys[]; test("KAFKA")))
+  # With compose.faces-uploads.yaml it reads the log, and otherwise it cannot reach it.
+  if .key == "faces" and ((.value.environment | has("SIGHTLINE_FACES_UPLOADS_DIR")) as $uploads
+    | (.value.networks | keys) != (if $uploads then ["bus", "data", "edge"] else ["data", "edge"] end)
+      or .value.read_only != true or .value.cap_drop != ["ALL"]
+      or any(.value.environment | keys[]; test("KAFKA")) != $uploads)
   then "what decodes foreign images has more than it needs" else empty end,
   if database_url as $url | $url != "" and $url != database_url_of[.key]
   then "it connects to the database with another role than its own" else empty end,

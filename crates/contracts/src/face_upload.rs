@@ -153,6 +153,8 @@ outcomes! {
     InvalidImage = "invalid_image",
     /// The image has more pixels than `SIGHTLINE_MAX_FRAME_PIXELS`.
     ImageTooLarge = "image_too_large",
+    /// The process ended five times while it decoded the image or ran the models.
+    Crashed = "crashed",
     /// No face is found.
     NoFace = "no_face",
     /// More than one face is found.

@@ -36,7 +36,12 @@ pub struct VerifyUploads {
     pub topic_id: String,
     /// Sends the events.
     pub sender: Sender,
+    /// The last upload that this process counted as begun.
+    pub begun: Option<UploadPlace>,
 }
+
+/// Ends of the process at an upload after which it is given up. Nothing tells `kill -9` from a crash of a decoder, only the number.
+const MAX_ENDS: i64 = 5;
 
 #[async_trait]
 impl Handler for VerifyUploads {
@@ -73,7 +78,7 @@ impl Handler for VerifyUploads {
 impl VerifyUploads {
     /// Stores the outcome. Also returns which file may be deleted now.
     async fn decide(
-        &self,
+        &mut self,
         place: &UploadPlace,
         upload: &FaceUpload,
     ) -> Result<(UploadDecision, Option<String>), HandleError> {
@@ -85,7 +90,7 @@ impl VerifyUploads {
         let new =
             NewUpload { place: place.clone(), message: message_hash(upload), file: file.map(|id| id.to_string()) };
         let found = match (user, read) {
-            (Some(_), Ok(encoded)) => self.face(encoded).await?,
+            (Some(_), Ok(encoded)) => self.face(place, encoded).await?,
             (None, _) => Err(UploadOutcome::UnknownUser),
             (Some(_), Err(outcome)) => Err(outcome),
         };
@@ -127,12 +132,23 @@ impl VerifyUploads {
     }
 
     /// The one face of an image.
-    async fn face(&self, encoded: Bytes) -> Result<Result<UploadedFace, UploadOutcome>, HandleError> {
+    async fn face(
+        &mut self,
+        place: &UploadPlace,
+        encoded: Bytes,
+    ) -> Result<Result<UploadedFace, UploadOutcome>, HandleError> {
         let Verifier { database, encoders } = &self.verifier;
         let current = CurrentModel::read(database, encoders).await.map_err(|error| match error {
             NoCurrentModel::Store(error) => failed(&error),
             NoCurrentModel::Encode(error) => unusable(&error),
         })?;
+        if self.begun.as_ref() != Some(place) {
+            let begun = database.begin_upload(place, Timestamp::now()).await.map_err(|error| failed(&error))?;
+            if begun > MAX_ENDS {
+                return Ok(Err(UploadOutcome::Crashed));
+            }
+            self.begun = Some(place.clone());
+        }
         let faces = match current.encoder.faces_to_enrol(encoded.clone(), &QualityLimits::default()).await {
             Ok(faces) => faces,
             Err(EncodeError::Image(Failure { code, message })) => {

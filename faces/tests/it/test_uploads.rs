@@ -1,4 +1,4 @@
-//! A service with a folder of uploads and an embedded log.
+//! A service with a folder of uploads and a log.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -7,8 +7,10 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bus::embedded::Options;
+use bus::kafka::admin;
 use bus::{
-    Acknowledged, Bus, BusError, Consumer, ConsumerOptions, EmbeddedBus, Producer, Range, Reader, ReaderItem, Start,
+    Acknowledged, Bus, BusError, Consumer, ConsumerOptions, EmbeddedBus, KafkaBus, KafkaConfig, Producer, Range,
+    Reader, ReaderItem, Start,
 };
 use contracts::{
     Event, FaceVerifiedEvent, Headers, Message, TenantId, TopicRole, Topics, UploadOutcome, UserId, groups,
@@ -27,7 +29,7 @@ pub const LIMIT: usize = 1_000_000;
 /// Time limit for each step, so that a test fails instead of hanging.
 pub const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A service with a folder of uploads and an embedded log.
+/// A service with a folder of uploads and a log.
 pub struct TestUploads {
     pub service: TestService,
     /// The log, where a test reads and writes.
@@ -57,11 +59,31 @@ impl TestUploads {
     /// With a log of the service that is made of this one.
     pub async fn start_on(models: Option<&Path>, of_service: impl FnOnce(Arc<dyn Bus>) -> Arc<dyn Bus>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let root = folder.path().join("uploads");
-        std::fs::create_dir(&root).unwrap();
         let topics = Topics::parse(contracts::topics::DEFAULT).unwrap().map(|topic| topic.partitions = 1);
         let bus = EmbeddedBus::open(&folder.path().join("log"), &topics, Options::default()).unwrap();
-        let bus: Arc<dyn Bus> = Arc::new(bus);
+        Self::on(models, folder, Arc::new(bus), of_service).await
+    }
+
+    /// On new topics of the test cluster, `SIGHTLINE_TEST_KAFKA_BROKERS`.
+    pub async fn on_kafka() -> Self {
+        let brokers = std::env::var("SIGHTLINE_TEST_KAFKA_BROKERS").expect("SIGHTLINE_TEST_KAFKA_BROKERS is set");
+        let topics = Topics::parse(contracts::topics::DEFAULT).unwrap();
+        let prefix = format!("uploads-{}-", Uuid::now_v7());
+        let topics = topics.prefixed(&prefix).map(|topic| topic.partitions = 1);
+        let config = KafkaConfig::new(brokers);
+        admin::apply(&config, &topics, Some(1)).await.unwrap();
+        let bus = KafkaBus::connect(config, &topics).await.unwrap();
+        Self::on(None, tempfile::tempdir().unwrap(), Arc::new(bus), |bus| bus).await
+    }
+
+    async fn on(
+        models: Option<&Path>,
+        folder: TempDir,
+        bus: Arc<dyn Bus>,
+        of_service: impl FnOnce(Arc<dyn Bus>) -> Arc<dyn Bus>,
+    ) -> Self {
+        let root = folder.path().join("uploads");
+        std::fs::create_dir(&root).unwrap();
         let uploads =
             Uploads { bus: of_service(Arc::clone(&bus)), folder: Arc::new(UploadFolder::open(&root, LIMIT).unwrap()) };
         let service = TestService::start_on(models, &["--max-frame-bytes", &LIMIT.to_string()], Some(uploads)).await;

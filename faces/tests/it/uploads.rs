@@ -72,10 +72,19 @@ async fn every_bad_upload_is_refused_by_name() {
     assert_eq!(test.database().verified_at(ann.id, &ann.tenant).await.unwrap(), None);
 }
 
-/// As after a crash between the transaction and the event: there is no model, so nothing could be compared again.
 #[tokio::test]
 async fn a_message_that_is_delivered_again_goes_on_from_its_outcome() {
-    let test = TestUploads::start(None).await;
+    goes_on(&TestUploads::start(None).await).await;
+}
+
+#[tokio::test]
+#[ignore = "needs kafka"]
+async fn a_message_that_kafka_delivers_again_goes_on_from_its_outcome() {
+    goes_on(&TestUploads::on_kafka().await).await;
+}
+
+/// As after a crash between the transaction and the event: there is no model, so nothing could be compared again.
+async fn goes_on(test: &TestUploads) {
     let ann = test.user("ann").await;
     let topic_id = test.bus.topic_id(TopicRole::FacesUploads).await.unwrap();
     let place = |offset| UploadPlace { topic_id: topic_id.clone(), partition: 0, offset };
@@ -112,7 +121,16 @@ async fn a_message_that_is_delivered_again_goes_on_from_its_outcome() {
 
 #[tokio::test]
 async fn a_second_copy_of_a_message_changes_nothing() {
-    let test = TestUploads::start(None).await;
+    copies(&TestUploads::start(None).await).await;
+}
+
+#[tokio::test]
+#[ignore = "needs kafka"]
+async fn a_second_copy_of_a_message_on_kafka_changes_nothing() {
+    copies(&TestUploads::on_kafka().await).await;
+}
+
+async fn copies(test: &TestUploads) {
     test.user("ann").await;
     test.upload_file("nobody", "a", b"image").await;
     test.upload("nobody", "a").await;
@@ -196,6 +214,13 @@ async fn photographs_enrol_match_and_are_refused() {
     test.upload_file("ann", "5.jpg", &image("obama_biden_2faces.jpg")).await;
     test.upload_file("ann", "6.png", &without_a_face()).await;
     test.upload_file("ben", "7.jpg", &image("biden_a.jpg")).await;
+    // Five processes ended at this one.
+    let topic_id = test.bus.topic_id(TopicRole::FacesUploads).await.unwrap();
+    let place = UploadPlace { topic_id, partition: 0, offset: 7 };
+    for _ in 0..5 {
+        test.database().begin_upload(&place, Timestamp::now()).await.unwrap();
+    }
+    test.upload_file("ben", "8.jpg", &image("biden_b.jpg")).await;
     let expected = [
         ("1.jpg", UploadOutcome::Enrolled),
         ("2.jpg", UploadOutcome::Matched),
@@ -204,6 +229,7 @@ async fn photographs_enrol_match_and_are_refused() {
         ("5.jpg", UploadOutcome::SeveralFaces),
         ("6.png", UploadOutcome::NoFace),
         ("7.jpg", UploadOutcome::Enrolled),
+        ("8.jpg", UploadOutcome::Crashed),
     ];
     assert_eq!(test.outcomes().await, expected.map(|(path, outcome)| (path.to_owned(), outcome)).into());
     assert_eq!(test.files(), Vec::<String>::new());

@@ -26,3 +26,14 @@ CREATE TABLE face_upload_outcomes (
 CREATE INDEX face_upload_outcomes_by_message ON face_upload_outcomes (message, file);
 CREATE INDEX face_upload_outcomes_by_user ON face_upload_outcomes (user_id);
 CREATE INDEX face_upload_outcomes_by_time ON face_upload_outcomes (decided_at);
+
+-- How many processes began to decide an upload that has no outcome, so that an image that ends each of them is given up.
+CREATE TABLE face_upload_attempts (
+    topic_id TEXT NOT NULL,
+    log_partition INTEGER NOT NULL,
+    log_offset INTEGER NOT NULL,
+    attempts INTEGER NOT NULL,
+    began_at INTEGER NOT NULL,
+    PRIMARY KEY (topic_id, log_partition, log_offset)
+) STRICT;
+CREATE INDEX face_upload_attempts_by_time ON face_upload_attempts (began_at);

@@ -189,6 +189,7 @@ mod tests {
             message: [offset; 32],
             file: Some("a".to_owned()),
         };
+        assert_eq!(store.begin_upload(&upload(1).place, now).await.unwrap(), 1);
         for offset in 1..=2 {
             store.decide_upload(&upload(offset), user, &uploaded, now).await.unwrap();
         }

@@ -19,7 +19,7 @@ const UPLOAD_RETENTION: SignedDuration = SignedDuration::from_hours(24 * 62);
 const AUDIT_RETENTION: SignedDuration = SignedDuration::from_hours(24 * 400);
 
 /// The statements, each with the time for which a row is kept after the time in its condition.
-const DELETIONS: [(&str, SignedDuration); 9] = [
+const DELETIONS: [(&str, SignedDuration); 10] = [
     (
         "DELETE FROM revocations WHERE sequence IN \
          (SELECT sequence FROM revocations WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)",
@@ -64,6 +64,12 @@ const DELETIONS: [(&str, SignedDuration); 9] = [
         "DELETE FROM face_upload_outcomes WHERE (topic_id, log_partition, log_offset) IN \
          (SELECT topic_id, log_partition, log_offset FROM face_upload_outcomes WHERE decided_at < $1 \
           ORDER BY decided_at LIMIT $2)",
+        UPLOAD_RETENTION,
+    ),
+    (
+        "DELETE FROM face_upload_attempts WHERE (topic_id, log_partition, log_offset) IN \
+         (SELECT topic_id, log_partition, log_offset FROM face_upload_attempts WHERE began_at < $1 \
+          ORDER BY began_at LIMIT $2)",
         UPLOAD_RETENTION,
     ),
 ];

@@ -87,6 +87,18 @@ impl Relational {
         self.begin_snapshot().await?.outcome_at(place).await
     }
 
+    /// Counts a process that begins to decide an upload. Returns the number of all of them, until there is an outcome.
+    pub async fn begin_upload(&self, place: &UploadPlace, now: Timestamp) -> Result<i64, StoreError> {
+        let mut transaction = self.begin().await?;
+        let sql = "INSERT INTO face_upload_attempts (topic_id, log_partition, log_offset, attempts, began_at) \
+                   VALUES ($1, $2, $3, 1, $4) ON CONFLICT (topic_id, log_partition, log_offset) \
+                   DO UPDATE SET attempts = face_upload_attempts.attempts + 1 RETURNING attempts";
+        let values = values![&place.topic_id, i64::from(place.partition), place.offset, now];
+        let row = transaction.row(sql, values).await?;
+        transaction.commit().await?;
+        row.map_or(Ok(1), |row| row.get("attempts"))
+    }
+
     /// Stores why an upload is refused. With a user who is disabled or deleted, that is [`UploadOutcome::UnknownUser`].
     pub async fn refuse_upload(
         &self,
@@ -169,6 +181,9 @@ impl Relational {
         let (partition, code) = (i64::from(*partition), outcome.as_str());
         let row = values![topic_id, partition, *offset, id, code, &message[..], file, now];
         if transaction.execute(sql, row).await? == 1 {
+            let sql = "DELETE FROM face_upload_attempts \
+                       WHERE topic_id = $1 AND log_partition = $2 AND log_offset = $3";
+            transaction.execute(sql, values![topic_id, partition, *offset]).await?;
             transaction.commit().await?;
             let file = file.clone();
             return Ok(UploadDecision::Decided(DecidedUpload { outcome, user, file, decided_at: now }));

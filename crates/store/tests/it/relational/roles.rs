@@ -78,6 +78,7 @@ async fn the_role_of_faces_enrols_and_deletes_and_reads_no_secret() {
         assert_eq!(deleted.unwrap().enrolled, 2, "of both models");
         faces.revocations_after(0).await.expect("it verifies credentials");
         let found = faces.user_named("ann").await.unwrap().unwrap();
+        assert_eq!(faces.begin_upload(&upload(1, 1, None).place, now()).await.unwrap(), 1);
         let decision = faces.decide_upload(&upload(1, 1, Some("a")), found.id, &photographed(2), now()).await.unwrap();
         assert!(matches!(decision, UploadDecision::Decided(decided) if decided.outcome.is_verified()));
         assert!(faces.upload_outcome(&upload(1, 1, None).place).await.unwrap().is_some());

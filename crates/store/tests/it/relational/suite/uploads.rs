@@ -92,6 +92,9 @@ pub async fn an_upload_that_is_delivered_again_keeps_its_outcome(two: &TwoStores
     let (ann, tenant) = user(&two.one, "ann").await;
     let first = upload(1, 1, Some("a"));
     assert_eq!(two.other.upload_outcome(&first.place).await.unwrap(), None);
+    for (number, store) in [(1, &two.one), (2, &two.other), (3, &two.one)] {
+        assert_eq!(store.begin_upload(&first.place, now()).await.unwrap(), number, "a process begins it");
+    }
     let stored = decided(two.one.decide_upload(&first, ann, &photographed(1), now()).await.unwrap());
     assert_eq!(two.other.upload_outcome(&first.place).await.unwrap(), Some(stored.clone()));
     // As if it were another person, or were refused; the process that had the partition before was faster.
@@ -103,6 +106,7 @@ pub async fn an_upload_that_is_delivered_again_keeps_its_outcome(two: &TwoStores
         assert_eq!(decided(refused), stored);
     }
     assert_eq!(enrolled(&two.one, &tenant).await, (1, 1));
+    assert_eq!(two.other.begin_upload(&first.place, now()).await.unwrap(), 1, "they are forgotten with the outcome");
     // The same offset of another topic is another message.
     let mut elsewhere = upload(1, 2, Some("b"));
     elsewhere.place.topic_id = "of another topic".to_owned();
@@ -185,6 +189,7 @@ pub async fn outcomes_are_kept_as_long_as_a_message_can_come_again(two: &TwoStor
     let days = |number: i64| at + SignedDuration::from_hours(24 * number);
     two.one.sweep(days(61)).await.unwrap();
     assert!(two.other.upload_outcome(&of_nobody.place).await.unwrap().is_some());
-    assert_eq!(two.one.sweep(days(63)).await.unwrap(), 1);
+    two.one.begin_upload(&upload(2, 2, None).place, at).await.unwrap();
+    assert_eq!(two.one.sweep(days(63)).await.unwrap(), 2);
     assert_eq!(two.other.upload_outcome(&of_nobody.place).await.unwrap(), None);
 }
