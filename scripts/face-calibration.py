@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from face_calibration_table import rounded_up, table
+from face_calibration_table import is_whole, rounded_up, table
 
 dump, models, pairs_file, images, work = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), Path(sys.argv[4]), Path(sys.argv[5])
 MODELS = {"face_reid_0095": "face_reid_0095.onnx", "mobilefacenet_128d": "mobilefacenet_128d_batch.onnx"}
@@ -135,7 +135,10 @@ def main():
     results = [measure(model) for model in available]
     if len(sys.argv) > 6:
         data = "; ".join([pairs_file.name, *(pairs for _, pairs in results)])
-        Path(sys.argv[6]).write_text(table(data, [model for model, _ in results]))
+        measured = [model for model, _ in results]
+        if not any(is_whole(points) for _, _, points in measured):
+            sys.exit(f"error: {sys.argv[6]} is not written: a model needs two rates, and none has so many pairs of strangers")
+        Path(sys.argv[6]).write_text(table(data, measured))
 
 
 main()

@@ -22,12 +22,17 @@ def rounded_down(share):
     return math.floor(round(share * 10**DIGITS, 6)) / 10**DIGITS
 
 
+def is_whole(points):
+    """Whether a model with these points can be in the table."""
+    return len(points) >= 2
+
+
 def table(data, models):
     """`models` as name, dimensions and points (rate, threshold, share of the same person found). One with fewer than two points is left out."""
     form = []
     for name, dimensions, points in models:
         points = [{"rate": rate, "threshold": rounded_up(threshold), "found": rounded_down(found)} for rate, threshold, found in points]
-        if len(points) >= 2:
+        if is_whole(points):
             form.append({"model": name, "dimensions": dimensions, "points": points})
     return json.dumps({"data": data, "models": form}, indent=2) + "\n"
 

@@ -2,8 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed expectation is how a test fails")]
 
-use bytes::Bytes;
 use std::sync::Arc;
+
+use bytes::Bytes;
 use vision::face_quality::{FaceFault, FaceQuality, QualityLimits, turned_crops, upright_fault};
 use vision::model::{Detector, Image};
 use vision::pixels::Pixels;
