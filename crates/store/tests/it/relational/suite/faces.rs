@@ -412,7 +412,18 @@ pub async fn vectors_end_with_the_consent_of_their_subject(two: &TwoStores) {
     assert_eq!(size(other, &gallery).await.0, 2, "it has no end");
     change(store, 2, &WITHDRAWN).await;
     assert_eq!(size(other, &gallery).await, (0, 0, version + 2));
-    assert_eq!(other.subject(&a, subject(2)).await.unwrap().unwrap().consent, None);
+    let withdrawn = other.subject(&a, subject(2)).await.unwrap().unwrap().consent.unwrap();
+    assert_eq!((withdrawn.given_at, withdrawn.until), (now(), Some(now())), "it ended");
+    let outcome = other.put_vectors(&gallery, &[face(2, 2)], now()).await.unwrap();
+    assert_eq!(outcome, VectorWriteOutcome::NoConsent(subject(2)), "a face that was on its way");
+    // A change of something else leaves what is to be done.
+    let name = SubjectChange { name: Some(Some("Ann".to_owned())), ..SubjectChange::default() };
+    change(store, 2, &name).await;
+    assert!(other.is_consent_to_end(&a, subject(2), now()).await.unwrap());
+    assert_eq!(other.end_consent(&a, subject(2), now()).await.unwrap(), 0);
+    assert!(!other.is_consent_to_end(&a, subject(2), now()).await.unwrap());
+    let merged = store.merge_subjects(&a, subject(2), subject(1), now()).await.unwrap();
+    assert_eq!(merged, MergeOutcome::NoConsent(subject(2)), "its consent ended");
 }
 
 pub async fn without_a_valid_consent_no_vector_is_added(two: &TwoStores) {
@@ -435,7 +446,7 @@ pub async fn without_a_valid_consent_no_vector_is_added(two: &TwoStores) {
     }
     // The faces of the first have no consent in the third, who gave none.
     let merge = async |into| required.merge_subjects(&gallery.tenant, subject(1), subject(into), now()).await.unwrap();
-    assert_eq!(merge(3).await, MergeOutcome::NoConsent);
+    assert_eq!(merge(3).await, MergeOutcome::NoConsent(subject(3)));
     assert_eq!(merge(2).await, MergeOutcome::Merged(1));
     assert_eq!(required.enrolled_without_consent().await.unwrap(), None);
 }
