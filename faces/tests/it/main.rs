@@ -7,6 +7,7 @@ mod compare;
 mod forget;
 mod kept_images;
 mod model;
+mod model_file;
 mod reject;
 mod stored;
 mod subjects;
