@@ -15,7 +15,7 @@ use crate::relational::values::{Value, cursor_position, values};
 use crate::{PageCursor, StoreError};
 
 /// Subjects that one statement reads by their ids.
-const IDS_AT_ONCE: usize = 16;
+pub(super) const IDS_AT_ONCE: usize = 16;
 
 /// Reads [`IDS_AT_ONCE`] subjects.
 const SUBJECTS_BY_ID: &str = concat!(
