@@ -241,6 +241,7 @@ mod tests {
         assert_eq!(store.end_consent(&key.tenant, subject(1), ended).await.unwrap(), 1);
         store.merge_subjects(&key.tenant, subject(2), subject(1), now).await.unwrap();
         assert!(store.is_merged(&key.tenant, subject(2)).await.unwrap());
+        assert_eq!(store.people_by_id(&key.tenant, &[subject(2)]).await.unwrap()[&subject(2)].id, subject(1));
         store.delete_subject(&key.tenant, subject(1), now).await.unwrap().unwrap();
         assert_eq!(store.merged_subjects(&key.tenant, subject(1)).await.unwrap(), [subject(2)]);
         let due = store.former_subjects_due(now + REMOVALS_KEPT, 9).await.unwrap();

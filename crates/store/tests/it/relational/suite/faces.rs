@@ -559,7 +559,16 @@ pub async fn deleted_and_merged_subjects_are_remembered_until_they_are_forgotten
     assert_eq!(store.former_subjects_due(far, 9).await.unwrap(), [], "the person is still enrolled");
     let merged = async |owner: &str, number| two.other.is_merged(&tenant(owner), subject(number)).await.unwrap();
     assert!(merged("a", 3).await && !merged("a", 1).await && !merged("a", 9).await && !merged("b", 3).await);
+    let many: Vec<SubjectId> = (1..=40).map(subject).collect();
+    let people = async |owner: &str| {
+        let found = two.other.people_by_id(&tenant(owner), &many).await.unwrap();
+        found.into_iter().map(|(id, record)| (id, record.id)).collect::<Vec<_>>()
+    };
+    let known = [(1, 1), (2, 1), (3, 1), (4, 1), (5, 5)].map(|(id, person)| (subject(id), subject(person)));
+    assert_eq!(people("a").await, known, "a merged id is the person that stays");
+    assert_eq!(people("b").await, [(subject(1), subject(1))]);
     store.delete_subject(&a, subject(1), at).await.unwrap().unwrap();
+    assert_eq!(people("a").await, [(subject(5), subject(5))], "the person is deleted");
     assert!(!merged("a", 3).await, "the person is deleted");
     assert_eq!(two.other.merged_subjects(&a, subject(1)).await.unwrap(), [2, 3, 4].map(subject));
     assert_eq!(two.other.merged_subjects(&tenant("b"), subject(1)).await.unwrap(), []);
