@@ -144,6 +144,22 @@ impl Encoder {
         Ok(self.find(encoded).await?.1)
     }
 
+    /// As [`Encoder::faces`]. If there is only one that has an embedding, its quality says whether it is not upright: its landmarks, and so its
+    /// embedding, are those of a face that is not there then.
+    ///
+    /// # Errors
+    /// If there is no model, or the image cannot be decoded.
+    pub async fn faces_to_compare(&self, encoded: Bytes) -> Result<Vec<Face>, EncodeError> {
+        let (decoded, mut faces) = self.find(encoded).await?;
+        if let [face] = faces.as_mut_slice()
+            && face.embedding.is_some()
+            && let Some(fault) = self.upright_fault(&decoded, &face.detection).await?
+        {
+            face.quality = Err(fault);
+        }
+        Ok(faces)
+    }
+
     /// As [`Encoder::faces`]. If there is only one, its quality is that for enrolment: the fault of a face that must not be enrolled.
     ///
     /// # Errors

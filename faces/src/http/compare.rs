@@ -109,14 +109,14 @@ pub async fn verify(
     let place = app.place(&caller.tenant)?;
     let matches = match (subject, images.other) {
         (Some(subject), None) => {
-            let (_, embedding) = current.face(&place, images.image).await?;
+            let embedding = current.face(&place, images.image).await?;
             let key = current.key(&caller.tenant);
             let vectors = app.database.vectors_of_subject(&key, subject).await.map_err(gallery_failure)?;
             nearest(&embedding, &vectors)?
         }
         (None, Some(other)) => {
-            let (_, embedding) = current.face(&place, images.image).await?;
-            let (_, other) = current.face(&place, other).await?;
+            let embedding = current.face(&place, images.image).await?;
+            let other = current.face(&place, other).await?;
             // As if the other face were that of a subject.
             let (id, subject) = (VectorId::from_uuid(Uuid::nil()), SubjectId::from_uuid(Uuid::nil()));
             nearest(&embedding, &[StoredVector { id, subject, kind: VectorKind::Enrolled, embedding: other }])?
@@ -162,7 +162,7 @@ pub async fn search(
     let current = app.current_model().await?;
     let model = &current.model;
     let threshold = model.calibration.threshold_for(false_match_rate).map_err(|error| rate_failure(&error))?;
-    let (_, embedding) = current.face(&app.place(&caller.tenant)?, image.encoded).await?;
+    let embedding = current.face(&app.place(&caller.tenant)?, image.encoded).await?;
     let key = current.key(&caller.tenant);
     let answers = app.galleries.search(&key, &[embedding], limit, threshold).await.map_err(gallery_failure)?;
     let no_answer = || ServiceError::Internal(anyhow::anyhow!("a search of one face has no answer"));

@@ -1,7 +1,7 @@
 //! Why a request about faces is refused: status, code and text of each refusal.
 
 use api_kit::error::{ApiError, HttpError, RequestError, ServiceError};
-use contracts::{DetectionId, SubjectId, WatchlistName};
+use contracts::{DetectionId, SubjectId, VectorId, WatchlistName};
 use gallery::{CalibrationError, GalleryError};
 use http::StatusCode;
 use store::relational::MAX_VECTORS_OF_SUBJECT;
@@ -19,6 +19,11 @@ pub enum FaceError {
     /// No subject of the caller has the id.
     #[error("there is no subject {0}")]
     NoSubject(SubjectId),
+    /// The subject has no such enrolled face.
+    #[error(
+        "there is no enrolled face {1} of a subject {0}; GET /v1/faces/subjects/{0}/images lists those that there are"
+    )]
+    NoFace(SubjectId, VectorId),
     /// The subject has no consent, or it ended.
     #[error("the subject {0} has no valid consent; record it: PATCH /v1/faces/subjects/{0} with consent")]
     ConsentMissing(SubjectId),
@@ -38,7 +43,7 @@ pub enum FaceError {
     #[error("from: a subject cannot be merged with itself")]
     MergedWithItself,
     /// The subject would have too many faces.
-    #[error("a subject has at most {MAX_VECTORS_OF_SUBJECT} enrolled faces; delete the subject, or enrol fewer images")]
+    #[error("a subject has at most {MAX_VECTORS_OF_SUBJECT} enrolled faces; delete some, or enrol fewer images")]
     TooManyFaces,
     /// The caller has no watchlist with the name.
     #[error("there is no watchlist {0}; create it: PUT /v1/faces/watchlists/{0}")]
@@ -111,6 +116,7 @@ impl HttpError for FaceError {
     fn status_and_code(&self) -> (StatusCode, &'static str) {
         match self {
             Self::NoSubject(_)
+            | Self::NoFace(..)
             | Self::NoDetection(_)
             | Self::NotRejected(_)
             | Self::NoWatchlist(_)

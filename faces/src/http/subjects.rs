@@ -21,6 +21,7 @@ use store::{Forgotten, List, PageCursor};
 use uuid::Uuid;
 
 use super::error::FaceError;
+use super::subject_views::{view_of, views};
 use super::{App, Routes};
 use crate::consent::end_consent;
 use crate::forget::{forget, remaining};
@@ -79,12 +80,13 @@ pub async fn list(
     let SubjectsQuery { external_id, limit, cursor } = query;
     if let Some(external_id) = external_id {
         let found = app.database.subject_by_external_id(&caller.tenant, &external_id).await?;
-        return Ok(Json(Page { items: found.into_iter().map(view).collect(), next_cursor: None }));
+        let items = views(&app, &caller, found.into_iter().collect()).await?;
+        return Ok(Json(Page { items, next_cursor: None }));
     }
     let records = app.database.subjects(&caller.tenant, cursor.as_ref(), limit + 1).await?;
     let cursor_of = |last: &SubjectRecord| PageCursor { at: last.created_at, id: last.id.to_string() };
     let Page { items, next_cursor } = page(List::Subjects, limit, records, cursor_of);
-    Ok(Json(Page { items: items.into_iter().map(view).collect(), next_cursor }))
+    Ok(Json(Page { items: views(&app, &caller, items).await?, next_cursor }))
 }
 
 /// Creates a subject. A face of it is enrolled by `POST /v1/faces/subjects/{id}/images`.
@@ -111,7 +113,7 @@ pub async fn create(
     let new = relational::NewSubject { id, external_id, name, metadata, consent };
     let outcome = app.database.add_subject(&caller.tenant, caller.user, &new, Timestamp::now()).await?;
     written(outcome, id)?;
-    let created = Json(subject(&app, &caller, id).await?);
+    let created = Json(view_of(&app, &caller, id).await?);
     Ok((StatusCode::CREATED, [(LOCATION, format!("/v1/faces/subjects/{id}"))], created).into_response())
 }
 
@@ -130,7 +132,7 @@ pub async fn one(
     PathId(id): PathId<SubjectId>,
     _: NoQuery,
 ) -> Result<Json<SubjectView>, ApiError> {
-    Ok(Json(subject(&app, &caller, id).await?))
+    Ok(Json(view_of(&app, &caller, id).await?))
 }
 
 /// Changes a subject. With `consent` as `null`, the consent is withdrawn: the enrolled faces are erased, and no search that begins after
@@ -162,7 +164,7 @@ pub async fn change(
     if change.consent == Some(None) {
         end_consent(&app.database, &*app.blobs, &caller.tenant, id, now).await?;
     }
-    Ok(Json(subject(&app, &caller, id).await?))
+    Ok(Json(view_of(&app, &caller, id).await?))
 }
 
 /// Merges another subject into this one: two that are the same person. The other's enrolled faces become this one's, and the other is
@@ -196,7 +198,7 @@ pub async fn merge(
         MergeOutcome::TooMany => return Err(FaceError::TooManyFaces.into()),
     }
     app.documents.leave_watchlists(&caller.tenant, from, Some(id)).await?;
-    Ok(Json(subject(&app, &caller, id).await?))
+    Ok(Json(view_of(&app, &caller, id).await?))
 }
 
 async fn is_merged_into(app: &App, caller: &Caller, from: SubjectId, into: SubjectId) -> Result<bool, ApiError> {
@@ -238,17 +240,6 @@ pub async fn remove(
     let Forgotten { detections, alerts, images, enrolment_images } = forgotten;
     let remaining = remaining(&app.topics, now);
     Ok(Json(DeletedSubject { enrolled, negatives, models, detections, alerts, images, enrolment_images, remaining }))
-}
-
-/// A subject of the caller.
-async fn subject(app: &App, caller: &Caller, id: SubjectId) -> Result<SubjectView, ApiError> {
-    let record = app.database.subject(&caller.tenant, id).await?.ok_or(FaceError::NoSubject(id))?;
-    Ok(view(record))
-}
-
-fn view(record: SubjectRecord) -> SubjectView {
-    let SubjectRecord { id, external_id, name, metadata, consent, created_at, updated_at } = record;
-    SubjectView { id, external_id, name, metadata, consent, created_at, updated_at }
 }
 
 /// Names are shown, and databases do not store every control character.

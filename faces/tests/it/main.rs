@@ -5,6 +5,7 @@
 mod bad_input;
 mod compare;
 mod forget;
+mod images;
 mod kept_images;
 mod model;
 mod model_file;

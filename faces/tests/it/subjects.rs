@@ -68,6 +68,7 @@ async fn another_tenant_finds_and_changes_nothing() {
     ] {
         assert_eq!(service.json_refused("b", method.clone(), path, &body).await, not_found, "{method} {path}");
     }
+    let face = service.put_face("a", &id, 1).await;
     let list = "/v1/faces/watchlists/staff".to_owned();
     let members = json!({"subjects": [id]});
     assert_eq!(service.json("a", Method::PUT, &list, members.clone()).await.0, StatusCode::OK);
@@ -81,6 +82,8 @@ async fn another_tenant_finds_and_changes_nothing() {
         (Method::GET, path.clone()),
         (Method::DELETE, path.clone()),
         (Method::POST, format!("{path}/images")),
+        (Method::GET, format!("{path}/images")),
+        (Method::DELETE, format!("{path}/images/{face}")),
         (Method::POST, format!("/v1/faces/verify?subject={id}")),
     ] {
         let refused = service.refused("b", method.clone(), &path, PNG.to_vec()).await;
@@ -90,7 +93,7 @@ async fn another_tenant_finds_and_changes_nothing() {
     assert_eq!((status.as_u16(), &refused["code"]), (404, &json!("not_found")), "images in a form");
     let (_, document) = service.get("b", "/openapi.json").await;
     let paths = document["paths"].as_object().unwrap().keys().filter(|path| path.contains('{'));
-    let walked = ["", "/images", "/merge"].map(|rest| format!("/v1/faces/subjects/{{id}}{rest}"));
+    let walked = ["", "/images", "/images/{image}", "/merge"].map(|rest| format!("/v1/faces/subjects/{{id}}{rest}"));
     // reject.rs has the one with a detection.
     let walked = std::iter::once("/v1/detections/{id}/reject").chain(walked.iter().map(String::as_str));
     let walked = walked.chain(["/v1/faces/watchlists/{name}", "/v1/faces/watchlists/{name}/subjects/{id}"]);
@@ -104,6 +107,7 @@ async fn another_tenant_finds_and_changes_nothing() {
     assert_eq!(service.refused("b", Method::PUT, &format!("{list}/subjects/{id}"), Vec::new()).await, not_found);
     assert_eq!(service.get("a", &list).await.1["subjects"], json!([id]));
     assert_eq!(service.get("a", &path).await.1["name"], "Ann");
+    assert_eq!(service.get("a", &format!("{path}/images")).await.1["items"].as_array().unwrap().len(), 1);
 }
 
 #[tokio::test]

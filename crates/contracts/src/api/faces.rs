@@ -96,12 +96,26 @@ pub struct SubjectView {
     /// The consent to the use of the face. After its end the subject has no enrolled faces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consent: Option<Consent>,
+    /// Enrolled faces of the model that compares.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub faces: Option<u64>,
     /// Time of creation.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
     /// Time of the last change, or when a face was last enrolled.
     #[schema(value_type = String, format = DateTime)]
     pub updated_at: Timestamp,
+}
+
+/// An enrolled face of a subject.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SubjectImage {
+    /// Id of the enrolled face, as the response to its enrolment has it.
+    pub id: VectorId,
+    /// The model that made the embedding.
+    pub model: String,
+    /// Whether the image is kept, so that the face can be embedded with another model.
+    pub image_kept: bool,
 }
 
 /// A subject whose enrolled faces move to another one. It is deleted then.

@@ -151,6 +151,35 @@ async fn faces_in_frames_are_those_of_enrolled_people() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_detection_from_before_a_merge_has_the_name_of_the_subject_that_stays() {
+    let up = TestServer::start(&[]).await;
+    let operator = TestUser { id: String::new(), token: up.token.clone(), url: up.url.clone() };
+    let subject = async |name: &str| {
+        let (status, made) = operator.json(Method::POST, "/v1/faces/subjects", json!({"name": name})).await;
+        assert_eq!(status, StatusCode::CREATED, "{made}");
+        made["id"].as_str().unwrap().to_owned()
+    };
+    let (stays, merged) = (subject(NAME).await, subject("Ann").await);
+    let attributes = json!({"identity": "subject", "subject": merged, "similarity": 0.9});
+    let face = json!({"label": "face", "attributes": attributes});
+    let (status, sent) = operator.json(Method::POST, "/v1/detections", face).await;
+    assert_eq!(status, StatusCode::ACCEPTED, "{sent}");
+    let url = format!("{}/v1/detections/{}", up.url, sent["id"].as_str().unwrap());
+    let found = async || answer(reqwest::Client::new().get(&url).bearer_auth(&up.token)).await;
+    testing::eventually("the detection", async || found().await.0 == StatusCode::OK).await;
+    assert_eq!(found().await.1["subject_name"], "Ann");
+
+    let merge = format!("/v1/faces/subjects/{stays}/merge");
+    assert_eq!(operator.json(Method::POST, &merge, json!({"from": merged})).await.0, StatusCode::OK);
+
+    let (_, after) = found().await;
+    assert_eq!((&after["subject_name"], &after["attributes"]["subject"]), (&json!(NAME), &json!(merged)));
+    let gone = reqwest::Client::new().delete(format!("{}/v1/faces/subjects/{stays}", up.url)).bearer_auth(&up.token);
+    assert_eq!(answer(gone).await.0, StatusCode::OK);
+    assert_eq!(found().await.1.get("subject_name"), None, "the person is deleted");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deleted_users_faces_are_in_no_file() {
     let Some(photographs) = photographs("a_deleted_users_faces_are_in_no_file") else { return };
     let image = |name: &str| photographs.join(name);
