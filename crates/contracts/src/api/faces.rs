@@ -78,7 +78,7 @@ fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Res
     Option::deserialize(deserializer).map(Some)
 }
 
-/// A person whose face is enrolled or will be.
+/// A person whose face is enrolled or will be. For a credential without the scope `faces:read`, only `id` and the times.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct SubjectView {
     /// Id of the subject.
