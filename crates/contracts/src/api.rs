@@ -19,8 +19,8 @@ use crate::result::FailureCode;
 pub use faces::{
     Consent, DeletedSubject, EmbeddedFaces, EnrolledFace, EnrolledImages, Enrolment, FaceMatch, FaceModelChange,
     FaceModelStatus, FaceQuality, FaceSearch, HeldData, ImageVerdict, MissingFace, NewSubject, NewWatchlist,
-    NoNegative, PhotoAccepted, Rejection, RemainingData, SubjectChange, SubjectImage, SubjectMerge, SubjectView,
-    SubjectWithoutFace, Verification, WatchlistSummary, WatchlistView,
+    NoNegative, NotSame, PhotoAccepted, Rejection, RemainingData, SubjectChange, SubjectImage, SubjectMerge,
+    SubjectView, SubjectWithoutFace, Verification, WatchlistSummary, WatchlistView,
 };
 pub use streams::{ReportedState, StreamReport, StreamSettings, StreamState, StreamStateView, StreamView};
 

@@ -3,7 +3,7 @@
 use accounts::Caller;
 use api_kit::auth::{AuthError, Authorized};
 use api_kit::error::{ApiError, RequestError, ServiceError};
-use api_kit::extract::{DEFAULT_LIMIT, NoQuery, PathId, StrictQuery, cursor_of, limit, page};
+use api_kit::extract::{DEFAULT_LIMIT, MAX_LIMIT, NoQuery, PathId, StrictQuery, cursor_of, limit, page};
 use api_kit::json_body::JsonBody;
 use api_kit::routes;
 use api_kit::scope::{FacesRead, FacesWrite};
@@ -33,6 +33,9 @@ const CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(5);
 /// Both databases store every time up to this one: 9999-01-01.
 const LAST_DAY: Timestamp = Timestamp::constant(253_370_764_800, 0);
 
+// One more than a page is read, to find out whether there is a next one.
+const _: () = assert!(MAX_LIMIT < MAX_SUBJECTS_PAGE);
+
 /// The routes of this file.
 pub fn routes() -> Routes {
     routes![list, create, one, change, merge, remove]
@@ -46,7 +49,7 @@ pub struct SubjectsQuery {
     #[param(value_type = Option<String>)]
     external_id: Option<String>,
     /// Items of a page.
-    #[param(value_type = Option<u32>, minimum = 1, maximum = 499, default = 50)]
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 50)]
     limit: u32,
     /// The `next_cursor` of the previous page.
     #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9_-]{8,256}$")]
@@ -57,10 +60,6 @@ impl Parameters for SubjectsQuery {
     fn parse(query: &mut Query) -> Result<Self, Invalid> {
         let cursor = query.text("cursor")?.map(|text| cursor_of(List::Subjects, &text)).transpose()?;
         let limit = limit(query, DEFAULT_LIMIT)?;
-        // One more than a page is read, to find out whether there is a next one.
-        if limit >= MAX_SUBJECTS_PAGE {
-            return Err(Invalid(format!("limit must be a whole number from 1 to {}", MAX_SUBJECTS_PAGE - 1)));
-        }
         let external_id = query.text("external_id")?;
         check_text("external_id", external_id.as_deref())?;
         Ok(Self { external_id, limit, cursor })

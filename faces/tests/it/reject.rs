@@ -85,6 +85,9 @@ async fn a_rejected_face_is_not_that_person_from_then_on() {
     assert!(rejected["negative"].is_string() && rejected.get("reason").is_none(), "{rejected}");
     assert_eq!(reject(&service, "a", &frame).await.1, rejected);
     assert_eq!(matches().await, 0);
+    let path = format!("/v1/faces/verify?subject={obama}");
+    let (_, verdict) = service.send("a", Method::POST, &path, image("obama_b.jpg")).await;
+    assert_eq!((&verdict["same"], &verdict["reason"]), (&json!(false), &json!("rejected")), "{verdict}");
     let (_, back) = take_back(&service, "a", &frame).await;
     assert_eq!(back["negative"], rejected["negative"]);
     assert_eq!(matches().await, 1);
