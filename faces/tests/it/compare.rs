@@ -15,6 +15,10 @@ async fn a_person_is_verified_and_found_on_another_photograph() {
     let (obama, biden) = (service.subject("a", "Obama").await, service.subject("a", "Biden").await);
     service.enrol("a", &obama, &faces.join("obama_a.jpg")).await;
     service.enrol("a", &biden, &faces.join("biden_a.jpg")).await;
+    let nobody = service.subject("a", "Nobody").await;
+    let path = format!("/v1/faces/verify?subject={nobody}");
+    let (_, verdict) = service.send("a", Method::POST, &path, image("obama_b.jpg")).await;
+    assert_eq!((&verdict["same"], &verdict["reason"]), (&false.into(), &"no_faces".into()), "{verdict}");
     for (photograph, subject, same) in
         [("obama_b.jpg", &obama, true), ("obama_b.jpg", &biden, false), ("biden_b.jpg", &biden, true)]
     {
@@ -22,6 +26,7 @@ async fn a_person_is_verified_and_found_on_another_photograph() {
         let (status, verdict) = service.send("a", Method::POST, &path, image(photograph)).await;
         assert_eq!(status, StatusCode::OK, "{verdict}");
         assert_eq!(verdict["same"], same, "{photograph}: {verdict}");
+        assert_eq!(verdict["reason"].as_str(), (!same).then_some("below_threshold"), "{photograph}: {verdict}");
     }
     let (_, found) = service.send("a", Method::POST, "/v1/faces/search", image("obama_c.jpg")).await;
     let matches = found["matches"].as_array().unwrap();

@@ -1,6 +1,6 @@
 //! Subjects: adding, finding, listing, changing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use contracts::api::Consent;
 use contracts::{SubjectId, TenantId, UserId};
@@ -15,7 +15,7 @@ use crate::relational::values::{Value, cursor_position, values};
 use crate::{PageCursor, StoreError};
 
 /// Subjects that one statement reads by their ids.
-const IDS_AT_ONCE: usize = 16;
+pub(super) const IDS_AT_ONCE: usize = 16;
 
 /// Reads [`IDS_AT_ONCE`] subjects.
 const SUBJECTS_BY_ID: &str = concat!(
@@ -93,6 +93,21 @@ impl Relational {
                 found.insert(record.id, record);
             }
         }
+        Ok(found)
+    }
+
+    /// As [`Self::subjects_by_id`], and for the id of a subject that was merged the one that stays: documents keep the id that they have.
+    pub async fn people_by_id(
+        &self,
+        tenant: &TenantId,
+        ids: &[SubjectId],
+    ) -> Result<BTreeMap<SubjectId, SubjectRecord>, StoreError> {
+        let mut found = self.subjects_by_id(tenant, ids).await?;
+        let others: Vec<SubjectId> = ids.iter().copied().filter(|id| !found.contains_key(id)).collect();
+        let merged = self.merged_into(tenant, &others).await?;
+        let staying: BTreeSet<SubjectId> = merged.values().copied().collect();
+        let staying = self.subjects_by_id(tenant, &staying.into_iter().collect::<Vec<_>>()).await?;
+        found.extend(merged.iter().filter_map(|(id, into)| Some((*id, staying.get(into)?.clone()))));
         Ok(found)
     }
 
