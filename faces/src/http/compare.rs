@@ -1,7 +1,10 @@
 //! Comparing a face with one subject, or with all of the tenant.
 
+use std::collections::BTreeMap;
+
 use accounts::Caller;
 use api_kit::auth::Authorized;
+use api_kit::describe::ErrorResponse;
 use api_kit::error::{ApiError, RequestError, ServiceError};
 use api_kit::extract::StrictQuery;
 use api_kit::routes;
@@ -16,10 +19,12 @@ use gallery::{
 };
 use jiff::Timestamp;
 use platform::query::{Invalid, Parameters, Query};
+use utoipa::IntoResponses;
+use utoipa::openapi::{RefOr, Response};
 use uuid::Uuid;
 
 use super::error::{FaceError, gallery_failure, rate_failure};
-use super::image_body::{ImageBody, ImagePair};
+use super::image_body::{ImageBody, ImagePair, UNAVAILABLE};
 use super::{App, Routes};
 use crate::checks::DEFAULT_RATE;
 
@@ -82,6 +87,20 @@ fn rate(query: &mut Query) -> Result<f64, Invalid> {
     text.parse().map_err(|_| Invalid("false_match_rate must be a number such as 0.0001".to_owned()))
 }
 
+/// The error responses of a comparison that differ from those of other requests.
+struct CompareErrors;
+
+impl IntoResponses for CompareErrors {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let invalid = ErrorResponse::new(
+            "422",
+            "`no_face`, `several_faces`: not exactly one face; `face_not_upright`, `face_not_comparable`: a face that cannot be compared; \
+             `invalid_image`, `image_too_large`, `empty_body`: no image that can be decoded; `invalid`: a value is out of its range",
+        );
+        [invalid, UNAVAILABLE].into_iter().map(ErrorResponse::problem).collect()
+    }
+}
+
 /// Whether the one face of an image is that of a subject, or of another image. The body is an image, or, without `subject`, a form with
 /// the two images `image` and `other`. Nothing is stored.
 #[utoipa::path(
@@ -92,6 +111,7 @@ fn rate(query: &mut Query) -> Result<f64, Invalid> {
         (status = 403, body = Problem, content_type = "application/problem+json",
             description = "`forbidden`: the credential does not allow it; `consent_missing`: the subject has no valid consent"),
         (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`: no subject has the id"),
+        CompareErrors
     )
 )]
 pub async fn verify(
@@ -167,6 +187,7 @@ fn compared(embedding: &Embedding, vectors: &[StoredVector], threshold: f32) -> 
         (status = 200, body = FaceSearch),
         (status = 403, body = Problem, content_type = "application/problem+json",
             description = "`forbidden`: the credential does not allow it; `search_off`: faces are only verified on this server"),
+        CompareErrors
     )
 )]
 pub async fn search(

@@ -50,7 +50,7 @@ pub fn routes() -> Routes {
         (status = 409, body = Problem, content_type = "application/problem+json", description = "`conflict`: the subject has too many faces"),
         (status = 422, body = Problem, content_type = "application/problem+json",
             description = "`no_face`, `several_faces`: not exactly one face; `face_too_small`, `face_blurred`, `face_turned`, `face_not_upright`, `face_too_dark`, \
-                           `face_too_bright`, `face_unmeasurable`, `face_not_comparable`: a face that cannot be compared well; `invalid_image`, `image_too_large`: no image that can be decoded; `invalid`: a value is out of its range"),
+                           `face_too_bright`, `face_unmeasurable`, `face_not_comparable`: a face that cannot be compared well; `invalid_image`, `image_too_large`, `empty_body`: no image that can be decoded; `invalid`: a value is out of its range"),
     )
 )]
 pub async fn enrol(
@@ -94,7 +94,7 @@ impl Target<'_> {
     /// # Errors
     /// Those that are not the image's: the subject is gone, or the service has failed.
     async fn verdict(&self, file: Bytes) -> Result<ImageVerdict, ApiError> {
-        let outcome = match as_image("each field image", file) {
+        let outcome = match as_image("the field image", file) {
             Ok(encoded) => self.enrol(&encoded).await,
             Err(error) => Err(error),
         };

@@ -57,6 +57,9 @@ pub enum FaceError {
     /// The watchlist would have too many subjects.
     #[error("a watchlist has at most {MAX_WATCHLIST_SUBJECTS} subjects; use several")]
     WatchlistFull,
+    /// There are no bytes.
+    #[error("{0} is empty; send the bytes of an image")]
+    EmptyBody(&'static str),
     /// The face of an image cannot be compared or enrolled.
     #[error(transparent)]
     Image(#[from] ImageRefusal),
@@ -126,6 +129,7 @@ impl HttpError for FaceError {
             Self::MergedWithItself | Self::NotAFaceModel(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid"),
             Self::ModelChanged => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
             Self::TooManyFaces | Self::TooManyWatchlists | Self::WatchlistFull => (StatusCode::CONFLICT, "conflict"),
+            Self::EmptyBody(_) => (StatusCode::UNPROCESSABLE_ENTITY, "empty_body"),
             Self::Image(refusal) => (StatusCode::UNPROCESSABLE_ENTITY, refusal.code()),
             Self::ConsentMissing(_) => (StatusCode::FORBIDDEN, "consent_missing"),
             Self::SearchOff => (StatusCode::FORBIDDEN, "search_off"),

@@ -224,7 +224,7 @@ async fn images_without_exactly_one_face_are_refused_by_name() {
         (photograph("solvay_1927_29faces.jpg"), (422, "several_faces")),
         (photograph("../vehicles/highway_1.jpg"), (422, "no_face")),
         (photograph("obama_a.jpg")[..2_000].to_vec(), (422, "invalid_image")),
-        (Vec::new(), (415, "unsupported_media_type")),
+        (Vec::new(), (422, "empty_body")),
     ];
     for (body, (status, code)) in cases {
         assert_eq!(service.refused("a", Method::POST, &path, body).await, (status, code.to_owned()));

@@ -150,6 +150,20 @@ async fn the_document_is_also_below_the_path_of_faces() {
     assert_eq!(status, 200);
     assert_eq!(below["paths"], document["paths"]);
     assert!(below["paths"]["/v1/faces/search"]["post"].is_object(), "{below}");
+    for (path, codes) in [
+        ("/v1/faces/verify", ["no_face", "several_faces", "face_not_upright", "face_not_comparable", "empty_body"]),
+        ("/v1/faces/search", ["no_face", "several_faces", "face_not_upright", "face_not_comparable", "empty_body"]),
+        (
+            "/v1/faces/subjects/{id}/images",
+            ["no_face", "several_faces", "face_not_upright", "face_blurred", "empty_body"],
+        ),
+    ] {
+        let responses = &document["paths"][path]["post"]["responses"];
+        let described = |status: &str| responses[status]["description"].as_str().unwrap_or_default();
+        let missing: Vec<_> = codes.iter().filter(|code| !described("422").contains(&format!("`{code}`"))).collect();
+        assert!(missing.is_empty(), "{path}: {missing:?}");
+        assert!(described("503").contains("`no_face_model`"), "{path}: {}", described("503"));
+    }
     assert_eq!(below["components"], document["components"], "a client can be generated from it");
 }
 
@@ -237,6 +251,8 @@ async fn bad_requests_are_refused_by_name() {
         assert_eq!(refused, (refusal.0, refusal.1.to_owned()), "{body}");
     }
     assert_eq!(service.json_refused("a:faces:read", Method::POST, subjects, "{}").await, (403, "forbidden".to_owned()));
+    let nothing = json!({"name": null, "external_id": null, "metadata": null, "consent": null});
+    assert_eq!(service.json("a", Method::POST, subjects, nothing).await.0, StatusCode::CREATED, "null is as no field");
     let itself = json!({"from": id}).to_string();
     let merge = format!("{subjects}/{id}/merge");
     assert_eq!(service.json_refused("a", Method::POST, &merge, &itself).await, (422, "invalid".to_owned()));
@@ -251,6 +267,9 @@ async fn bad_requests_are_refused_by_name() {
         ("a", Method::GET, "/v1/faces", "", (404, "unknown_path")),
         ("a", Method::PUT, subjects, "", (405, "method_not_allowed")),
         ("a:faces:write", Method::GET, subjects, "", (403, "forbidden")),
+        ("a", Method::POST, &images, "", (422, "empty_body")),
+        ("a", Method::POST, "/v1/faces/search", "", (422, "empty_body")),
+        ("a", Method::POST, "/v1/users/me/photo", "", (422, "empty_body")),
         ("a", Method::POST, &images, "text", (415, "unsupported_media_type")),
         ("a", Method::POST, "/v1/faces/search", "text", (415, "unsupported_media_type")),
     ] {

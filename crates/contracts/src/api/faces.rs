@@ -43,8 +43,8 @@ pub struct NewSubject {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// Further data: a JSON object of at most 4 KiB.
-    #[serde(default, skip_serializing_if = "Map::is_empty")]
-    #[schema(value_type = Object)]
+    #[serde(default, deserialize_with = "null_is_empty", skip_serializing_if = "Map::is_empty")]
+    #[schema(value_type = Option<Object>)]
     pub metadata: Map<String, Value>,
     /// The consent to the use of the face.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -76,6 +76,11 @@ pub struct SubjectChange {
 /// A field that is given, also as `null`.
 fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
+}
+
+/// An object, which is empty if it is given as `null`.
+fn null_is_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Map<String, Value>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 /// A person whose face is enrolled or will be. For a credential without the scope `faces:read`, only `id` and the times.

@@ -68,6 +68,17 @@ fn is_red(pixels: &Pixels, x: u32, y: u32) -> bool {
 }
 
 #[test]
+fn a_file_that_ends_in_its_header_is_named_as_such() {
+    let whole = jpeg(64, 48);
+    for length in 3..=20 {
+        let error = decode(&whole[..length], &LIMITS).unwrap_err().to_string();
+        assert!(!error.contains("integer value"), "{length} bytes: {error}");
+    }
+    let error = decode(&whole[..3], &LIMITS).unwrap_err().to_string();
+    assert_eq!(error, "cannot decode JPEG image: it ends before the size in its header");
+}
+
+#[test]
 fn each_exif_orientation_of_a_jpeg_is_turned_upright() {
     // Where the stored top left corner is seen for the values 1 to 8: right?, bottom?, sides swapped?
     let seen = [

@@ -345,7 +345,7 @@ pub async fn one_face_is_removed_for_all_models_and_no_other(two: &TwoStores) {
     put(store, &key, &[face(1, 1), face(2, 1), negative(3, 1), face(4, 2)]).await;
     put(store, &other, &[face(1, 1), face(5, 1)]).await;
     put(store, &self::key("b"), &[face(1, 1)]).await;
-    store.set_source(&key, face(2, 1).id, "kept").await.unwrap();
+    assert!(store.set_source(&key, face(2, 1).id, "kept", now()).await.unwrap());
     let faces = |known: Vec<EnrolledRecord>| known.into_iter().map(|face| (face.id, face.source)).collect::<Vec<_>>();
     let (one, two_kept) = ((face(1, 1).id, None), (face(2, 1).id, Some("kept".to_owned())));
     let listed = faces(two.other.enrolled_faces(&key, subject(1)).await.unwrap());
