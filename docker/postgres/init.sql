@@ -287,6 +287,93 @@ CREATE TABLE face_subject_counts (
 );
 
 INSERT INTO sightline_schema (version, name, checksum, applied_at, compatible_from)
-VALUES (12, 'subject_counts', '6b5b538ee325379a7434aab00fdea445a1b3396733ad4819dac8492c5de76c96', now(), 2);
+VALUES (7, 'subject_counts', '6b5b538ee325379a7434aab00fdea445a1b3396733ad4819dac8492c5de76c96', now(), 2);
+
+-- The consent of a subject to the use of its face: when it was given, until when it holds, and what names it elsewhere.
+
+ALTER TABLE face_subjects ADD COLUMN consent_given_at TIMESTAMPTZ;
+ALTER TABLE face_subjects ADD COLUMN consent_until TIMESTAMPTZ;
+ALTER TABLE face_subjects ADD COLUMN consent_reference TEXT;
+-- When the vectors are erased because it ends; NULL without an end, and after that.
+ALTER TABLE face_subjects ADD COLUMN consent_ends_at TIMESTAMPTZ;
+CREATE INDEX face_subjects_by_consent ON face_subjects (consent_ends_at) WHERE consent_ends_at IS NOT NULL;
+
+INSERT INTO sightline_schema (version, name, checksum, applied_at, compatible_from)
+VALUES (8, 'consent', '4dc88bacad311312b47cf87d306fef62b753bcb7faa405ec48810b55f371d4b8', now(), 2);
+
+-- The model that compares faces, for all tenants, and the one to which it is being changed. No row: the model that models.yaml prefers.
+
+CREATE TABLE face_models (
+    id BIGINT PRIMARY KEY CHECK (id = 1),
+    active TEXT NOT NULL,
+    -- NULL if it is not being changed.
+    target TEXT,
+    -- Whether it changes also if subjects have no face for the target.
+    without_missing BOOLEAN NOT NULL,
+    changed_at TIMESTAMPTZ NOT NULL,
+    -- The process that makes the vectors of the target, and until when no other one does.
+    worker UUID,
+    worker_until TIMESTAMPTZ
+);
+
+-- Vectors that the target cannot have, by the id of that of the active model, and why.
+CREATE TABLE face_model_gaps (
+    tenant TEXT NOT NULL,
+    model TEXT NOT NULL,
+    id UUID NOT NULL,
+    reason TEXT NOT NULL,
+    PRIMARY KEY (tenant, model, id)
+);
+CREATE INDEX face_model_gaps_by_model ON face_model_gaps (model, tenant, id);
+
+-- What a vector was made of: of an enrolled face the key of its kept image, of a negative the id of its detection. NULL if that is not
+-- known. The vectors of one face have the same id for all models.
+ALTER TABLE face_vectors ADD COLUMN source TEXT;
+
+INSERT INTO sightline_schema (version, name, checksum, applied_at, compatible_from)
+VALUES (9, 'face_models', '740615975b71f54f5cc5e115275cbf50f1a74fb1f743ec6f0e877b1627d823a2', now(), 2);
+
+-- Photographs that verify users: whom the first one enrolled, and what each came to.
+
+-- The subject of a user's own face, in the user's tenant. It may be deleted since; the next photograph then enrols another one.
+CREATE TABLE user_faces (
+    user_id UUID PRIMARY KEY REFERENCES users ON DELETE CASCADE,
+    subject UUID NOT NULL,
+    verified_at TIMESTAMPTZ NOT NULL
+);
+
+-- A message that is delivered again finds its outcome here.
+CREATE TABLE face_upload_outcomes (
+    -- The place of the message on the log.
+    topic_id TEXT NOT NULL,
+    log_partition BIGINT NOT NULL,
+    log_offset BIGINT NOT NULL,
+    -- NULL if no user has the name.
+    user_id UUID REFERENCES users ON DELETE CASCADE,
+    outcome TEXT NOT NULL,
+    -- SHA-256 of user and path, by which a second copy of the message is known.
+    message BYTEA NOT NULL,
+    -- Which file it was: inode, time of its last change, and size. NULL without a file.
+    file TEXT,
+    decided_at TIMESTAMPTZ NOT NULL,
+    PRIMARY KEY (topic_id, log_partition, log_offset)
+);
+CREATE INDEX face_upload_outcomes_by_message ON face_upload_outcomes (message, file);
+CREATE INDEX face_upload_outcomes_by_user ON face_upload_outcomes (user_id);
+CREATE INDEX face_upload_outcomes_by_time ON face_upload_outcomes (decided_at);
+
+-- How many processes began to decide an upload that has no outcome, so that an image that ends each of them is given up.
+CREATE TABLE face_upload_attempts (
+    topic_id TEXT NOT NULL,
+    log_partition BIGINT NOT NULL,
+    log_offset BIGINT NOT NULL,
+    attempts BIGINT NOT NULL,
+    began_at TIMESTAMPTZ NOT NULL,
+    PRIMARY KEY (topic_id, log_partition, log_offset)
+);
+CREATE INDEX face_upload_attempts_by_time ON face_upload_attempts (began_at);
+
+INSERT INTO sightline_schema (version, name, checksum, applied_at, compatible_from)
+VALUES (10, 'uploads', '22699513a300b723328373e1fd547de43ec5e8031c872e74efbad0630d8127dc', now(), 2);
 
 COMMIT;

@@ -147,10 +147,12 @@ impl EnrolledImage<'_> {
         let source = self.keep(app, id).await?;
         self.add_to_target(app, &current, id, source.as_ref()).await?;
         if known {
-            if let Some(source) = &source {
-                app.database.set_source(&key, id, &source.to_string()).await?;
-            }
-            return Ok(Some((StatusCode::OK, view)));
+            return match &source {
+                Some(source) => {
+                    Ok(self.keep_source(app, &current, id, source).await?.then_some((StatusCode::OK, view)))
+                }
+                None => Ok(Some((StatusCode::OK, view))),
+            };
         }
         let added = self.add(app, &current, id, embedding, source.as_ref()).await?;
         Ok(added.then_some((StatusCode::CREATED, view)))
@@ -199,9 +201,26 @@ impl EnrolledImage<'_> {
         let vector = self.vector(id, embedding);
         let outcome = app.database.put_vectors(&key, &[vector], Timestamp::now()).await?;
         if let (VectorWriteOutcome::Stored, Some(source)) = (outcome, source) {
-            app.database.set_source(&key, id, &source.to_string()).await?;
+            app.database.set_source(&key, id, &source.to_string(), Timestamp::now()).await?;
         }
         Ok(())
+    }
+
+    /// Says that the image of an enrolled face is kept. `false` if the face was removed meanwhile.
+    async fn keep_source(
+        &self,
+        app: &App,
+        current: &CurrentModel,
+        id: VectorId,
+        source: &BlobKey,
+    ) -> Result<bool, ApiError> {
+        let key = current.key(self.tenant);
+        if app.database.set_source(&key, id, &source.to_string(), Timestamp::now()).await? {
+            return Ok(true);
+        }
+        self.undo(app, current, id).await?;
+        app.check_comparable(self.tenant, self.subject).await?;
+        Ok(false)
     }
 
     /// Stores the vector of the model that compares. `false` if that was changed meanwhile.

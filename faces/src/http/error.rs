@@ -6,6 +6,7 @@ use gallery::{CalibrationError, GalleryError};
 use http::StatusCode;
 use store::relational::MAX_VECTORS_OF_SUBJECT;
 use vision::pipeline::Failure;
+use vision::registry::OpenError;
 
 use super::watchlists::{MAX_WATCHLIST_SUBJECTS, MAX_WATCHLISTS};
 use crate::checks::ImageRefusal;
@@ -70,6 +71,15 @@ pub enum FaceError {
         "this server has no model that compares faces; the operator can fetch one: sightline models pull mobilefacenet_128d"
     )]
     NoModel,
+    /// The file of a model is not the right one.
+    #[error(
+        "the file of a model that compares faces is damaged on this server, or another one; the operator can fetch it again: sightline \
+         models list names it, then sightline models pull NAME"
+    )]
+    DamagedModel,
+    /// A model cannot be opened.
+    #[error("the models that compare faces cannot be opened on this server; the operator finds the cause in its log")]
+    UnusableModel,
     /// The tenant has as many subjects as it may.
     #[error(
         "there are {0} subjects, the most that a user may have; delete or merge some, or ask the operator to raise \
@@ -127,6 +137,7 @@ impl HttpError for FaceError {
             Self::NoUser => (StatusCode::FORBIDDEN, "no_user"),
             Self::TooManyPhotos => (StatusCode::CONFLICT, "conflict"),
             Self::NoModel => (StatusCode::SERVICE_UNAVAILABLE, "no_face_model"),
+            Self::DamagedModel | Self::UnusableModel => (StatusCode::SERVICE_UNAVAILABLE, "face_model_unusable"),
             Self::TooManySubjects(_) => (StatusCode::CONFLICT, "too_many_subjects"),
             Self::ShareInUse(_) => (StatusCode::TOO_MANY_REQUESTS, "share_in_use"),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
@@ -153,6 +164,11 @@ impl From<EncodeError> for ApiError {
                 tracing::warn!(error = cause.to_string(), "faces cannot be compared");
                 FaceError::NoModel.into()
             }
+            // Logged where it was opened.
+            EncodeError::Unusable(OpenError::WrongModel { .. } | OpenError::Unreadable { .. }) => {
+                FaceError::DamagedModel.into()
+            }
+            EncodeError::Unusable(_) => FaceError::UnusableModel.into(),
             EncodeError::Image(Failure { code, message }) => ImageRefusal::Image { code, message }.into(),
             EncodeError::NoResult(cause) => {
                 tracing::warn!(error = cause, "faces cannot be compared");

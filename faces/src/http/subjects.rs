@@ -159,9 +159,14 @@ pub async fn change(
     let metadata = metadata.map(Option::unwrap_or_default);
     let change = relational::SubjectChange { external_id, name, metadata, consent };
     let now = Timestamp::now();
+    let end = || end_consent(&app.database, &*app.blobs, &caller.tenant, id, now);
+    if matches!(change.consent, Some(Some(_))) {
+        // What an earlier consent leaves to be deleted, before the new one is recorded.
+        end().await?;
+    }
     written(app.database.change_subject(&caller.tenant, id, &change, now).await?, id)?;
     if change.consent == Some(None) {
-        end_consent(&app.database, &*app.blobs, &caller.tenant, id, now).await?;
+        end().await?;
     }
     Ok(Json(view_of(&app, &caller, id).await?))
 }
@@ -194,7 +199,7 @@ pub async fn merge(
         MergeOutcome::Unknown(unknown) if unknown == from && is_merged_into(&app, &caller, from, id).await? => {}
         MergeOutcome::Unknown(unknown) => return Err(FaceError::NoSubject(unknown).into()),
         MergeOutcome::Itself => return Err(FaceError::MergedWithItself.into()),
-        MergeOutcome::NoConsent => return Err(FaceError::ConsentMissing(id).into()),
+        MergeOutcome::NoConsent(id) => return Err(FaceError::ConsentMissing(id).into()),
         MergeOutcome::TooMany => return Err(FaceError::TooManyFaces.into()),
     }
     app.documents.leave_watchlists(&caller.tenant, from, Some(id)).await?;

@@ -147,6 +147,7 @@ fn cases(samples: &Path) -> Vec<(&'static str, Vec<u8>, &'static str, &'static s
         ("truncated JPEG", jpeg[..jpeg.len() / 2].to_vec(), "invalid_image", "invalid_image"),
         ("truncated PNG", png(&half)[..20_000].to_vec(), "invalid_image", "invalid_image"),
         ("too large", too_large(), "image_too_large", "image_too_large"),
+        ("a strip", png(&RgbImage::of(1, 65_536, |_, _| [90; 3])), "image_too_large", "image_too_large"),
         ("nothing", Vec::new(), "empty_body", "empty_body"),
         ("the start of a JPEG", jpeg[..3].to_vec(), "invalid_image", "invalid_image"),
         ("turned, and EXIF says so", with_chunk(&png(&left), *b"eXIf", TURN_RIGHT), "ok", "ok"),

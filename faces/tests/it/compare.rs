@@ -175,6 +175,7 @@ async fn a_person_whose_consent_ends_is_not_found_two_seconds_later() {
     change(serde_json::json!({"consent": null})).await;
     assert_eq!(found().await, (0, 0), "at once after it is withdrawn");
 
+    change(consent(None)).await;
     service.enrol("a", &obama, &faces.join("obama_a.jpg")).await;
     change(consent(Some(5))).await;
     let ends = std::time::Instant::now() + std::time::Duration::from_secs(5);

@@ -8,6 +8,7 @@ mod forget;
 mod images;
 mod kept_images;
 mod model;
+mod model_file;
 mod reject;
 mod stored;
 mod subjects;

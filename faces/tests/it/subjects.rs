@@ -204,7 +204,8 @@ async fn without_consent_nobody_is_enrolled_or_verified_where_it_is_required() {
     service.json("a", Method::PATCH, &path, json!({"name": "Anna"})).await;
     assert_eq!(refusal(&ann).await, compared, "another change leaves it");
     let (status, withdrawn) = change(json!(null)).await;
-    assert_eq!((status, withdrawn.get("consent")), (StatusCode::OK, None));
+    assert_eq!((status, &withdrawn["consent"]["given_at"]), (StatusCode::OK, &given["given_at"]));
+    assert!(withdrawn["consent"]["until"].is_string(), "it ended: {withdrawn}");
     assert_eq!(refusal(&ann).await, missing);
 }
 

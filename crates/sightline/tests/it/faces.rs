@@ -100,6 +100,30 @@ pub fn photographs(test: &str) -> Option<PathBuf> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn up_says_which_model_compares_faces() {
+    let test = "up_says_which_model_compares_faces";
+    let Some(models) = path_from_env(test, "SIGHTLINE_MODELS_DIR") else { return };
+    let (finds, compares) = (models.join("yunet_n_dynamic.onnx"), models.join("mobilefacenet_128d_batch.onnx"));
+    if !finds.exists() || !compares.exists() {
+        println!("skipped: {test}: SIGHTLINE_MODELS_DIR has not both models");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy(finds, folder.path().join("yunet_n_dynamic.onnx")).unwrap();
+    let up = TestServer::start(&[("SIGHTLINE_MODELS_DIR", folder.path().to_str().unwrap().to_owned())]).await;
+    let none = "no model compares faces: sightline models pull mobilefacenet_128d";
+    let line = format!("     faces  {none}\n");
+    testing::eventually("the line is printed", async || up.process.output().contains(&line)).await;
+    let note = async || {
+        let ready: Value = reqwest::get(format!("{}/readyz", up.url)).await.unwrap().json().await.unwrap();
+        ready["checks"]["face models"].as_str().unwrap_or_default().to_owned()
+    };
+    assert_eq!(note().await, none);
+    std::fs::copy(compares, folder.path().join("mobilefacenet_128d_batch.onnx")).unwrap();
+    assert_eq!(note().await, "mobilefacenet_128d compares the faces that yunet_n finds");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn faces_in_frames_are_those_of_enrolled_people() {
     let Some(photographs) = photographs("faces_in_frames_are_those_of_enrolled_people") else { return };
     let up = TestServer::start(&[("SIGHTLINE_FACES_LIVE", "on".to_owned())]).await;

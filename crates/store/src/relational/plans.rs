@@ -169,6 +169,7 @@ mod tests {
             assert_eq!(store.audit_log(user, None, 9).await.unwrap().len(), 1);
         }
         store.sweep(now).await.unwrap();
+        store.erase_faces(&TenantId::from_uuid(user.tenant)).await.unwrap();
         store.delete_user(id, later).await.unwrap();
     }
 
@@ -264,12 +265,12 @@ mod tests {
         let sourced = [SourcedVector { vector: vector.clone(), source: Some("source".to_owned()) }];
         let put = store.put_reembedded(key, "another", &sourced, now).await.unwrap();
         assert_eq!(put, VectorWriteOutcome::Stored);
-        store.set_source(key, vector.id, "source").await.unwrap();
+        assert!(store.set_source(key, vector.id, "source", now).await.unwrap());
         let gaps = [3, 4].map(|number| (face(number, number % 3 + 1).id, Gap::ImageNotKept));
-        store.put_gaps(&key.tenant, "another", &gaps).await.unwrap();
+        store.put_gaps(key, "another", &gaps).await.unwrap();
         assert_eq!(store.coverage(key, "another").await.unwrap().without.len(), 2);
         store.begin_model_change(&key.model, "another", true, now).await.unwrap();
-        store.put_gaps(&key.tenant, "another", &gaps).await.unwrap();
+        store.put_gaps(key, "another", &gaps).await.unwrap();
         assert_eq!(store.switch_model(now).await.unwrap(), SwitchOutcome::Switched);
         assert_eq!(store.active_model().await.unwrap().as_deref(), Some("another"));
         let other = GalleryKey { model: "another".to_owned(), ..key.clone() };

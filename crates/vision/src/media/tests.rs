@@ -238,6 +238,23 @@ fn a_header_above_the_limit_is_refused_before_decoding() {
 }
 
 #[test]
+fn a_strip_longer_than_any_camera_has_is_refused() {
+    let strip = |width, height| {
+        let grey = vec![90; width as usize * height as usize];
+        decode(&png(width, height, ::png::ColorType::Grayscale, ::png::BitDepth::Eight, &grey), &LIMITS)
+    };
+    for (width, height) in [(65_536, 1), (1, 65_536)] {
+        let error = strip(width, height).unwrap_err();
+        assert_eq!(error, DecodeError::TooLong { width, height });
+        assert_eq!(error.failure_code(), FailureCode::TooLarge);
+    }
+    for (width, height) in [(65_535, 1), (1, 65_535)] {
+        let pixels = strip(width, height).unwrap();
+        assert_eq!((pixels.width(), pixels.height()), (width, height));
+    }
+}
+
+#[test]
 fn a_header_with_a_false_size_is_an_error() {
     let grey = png(1, 1, ::png::ColorType::Grayscale, ::png::BitDepth::Eight, &[0]);
     for bytes in [announced(jpeg(8, 8), 900), announced(grey, 900)] {

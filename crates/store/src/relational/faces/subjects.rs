@@ -161,14 +161,18 @@ impl Relational {
         if let Some(refused) = too_long(external_id.as_deref(), name.as_deref(), Some(&metadata)) {
             return Ok(refused);
         }
-        let consent = change.consent.clone().unwrap_or(known.consent);
+        let consent = match &change.consent {
+            Some(Some(consent)) => Some(consent.clone()),
+            Some(None) => Some(withdrawn(known.consent, now)),
+            None => known.consent,
+        };
         let sql = "UPDATE face_subjects SET external_id = $3, name = $4, metadata = $5, consent_given_at = $6, \
-                   consent_until = $7, consent_reference = $8, consent_ends_at = $9 WHERE tenant = $1 AND id = $2";
+                   consent_until = $7, consent_reference = $8, \
+                   consent_ends_at = CASE WHEN $9 THEN $7 ELSE consent_ends_at END WHERE tenant = $1 AND id = $2";
         let mut row = values![tenant, id, &external_id, &name, metadata];
         row.extend(consent_values(consent.as_ref()));
-        // A consent that is withdrawn ended now: `end_consent` does what is left.
-        let withdrawn = change.consent == Some(None);
-        row.push(if withdrawn { Some(now) } else { consent.as_ref().and_then(|consent| consent.until) }.into());
+        // Otherwise what is left to be done for one that ended stays so.
+        row.push(change.consent.is_some().into());
         let written = transaction.execute(sql, row).await;
         if let Err(error) = written {
             drop(transaction);
@@ -182,6 +186,15 @@ impl Relational {
         }
         transaction.commit().await?;
         Ok(SubjectWriteOutcome::Stored)
+    }
+}
+
+/// A consent that is withdrawn: it ends now. It stays on record, so that no face is stored that was on its way.
+fn withdrawn(known: Option<Consent>, now: Timestamp) -> Consent {
+    match known {
+        Some(ended) if !ended.holds(now) => ended,
+        Some(consent) => Consent { until: Some(now), ..consent },
+        None => Consent { given_at: now, until: Some(now), reference: None },
     }
 }
 

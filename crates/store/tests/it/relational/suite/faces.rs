@@ -345,7 +345,7 @@ pub async fn one_face_is_removed_for_all_models_and_no_other(two: &TwoStores) {
     put(store, &key, &[face(1, 1), face(2, 1), negative(3, 1), face(4, 2)]).await;
     put(store, &other, &[face(1, 1), face(5, 1)]).await;
     put(store, &self::key("b"), &[face(1, 1)]).await;
-    store.set_source(&key, face(2, 1).id, "kept").await.unwrap();
+    assert!(store.set_source(&key, face(2, 1).id, "kept", now()).await.unwrap());
     let faces = |known: Vec<EnrolledRecord>| known.into_iter().map(|face| (face.id, face.source)).collect::<Vec<_>>();
     let (one, two_kept) = ((face(1, 1).id, None), (face(2, 1).id, Some("kept".to_owned())));
     let listed = faces(two.other.enrolled_faces(&key, subject(1)).await.unwrap());
@@ -452,7 +452,18 @@ pub async fn vectors_end_with_the_consent_of_their_subject(two: &TwoStores) {
     assert_eq!(size(other, &gallery).await.0, 2, "it has no end");
     change(store, 2, &WITHDRAWN).await;
     assert_eq!(size(other, &gallery).await, (0, 0, version + 2));
-    assert_eq!(other.subject(&a, subject(2)).await.unwrap().unwrap().consent, None);
+    let withdrawn = other.subject(&a, subject(2)).await.unwrap().unwrap().consent.unwrap();
+    assert_eq!((withdrawn.given_at, withdrawn.until), (now(), Some(now())), "it ended");
+    let outcome = other.put_vectors(&gallery, &[face(2, 2)], now()).await.unwrap();
+    assert_eq!(outcome, VectorWriteOutcome::NoConsent(subject(2)), "a face that was on its way");
+    // A change of something else leaves what is to be done.
+    let name = SubjectChange { name: Some(Some("Ann".to_owned())), ..SubjectChange::default() };
+    change(store, 2, &name).await;
+    assert!(other.is_consent_to_end(&a, subject(2), now()).await.unwrap());
+    assert_eq!(other.end_consent(&a, subject(2), now()).await.unwrap(), 0);
+    assert!(!other.is_consent_to_end(&a, subject(2), now()).await.unwrap());
+    let merged = store.merge_subjects(&a, subject(2), subject(1), now()).await.unwrap();
+    assert_eq!(merged, MergeOutcome::NoConsent(subject(2)), "its consent ended");
 }
 
 pub async fn without_a_valid_consent_no_vector_is_added(two: &TwoStores) {
@@ -475,7 +486,7 @@ pub async fn without_a_valid_consent_no_vector_is_added(two: &TwoStores) {
     }
     // The faces of the first have no consent in the third, who gave none.
     let merge = async |into| required.merge_subjects(&gallery.tenant, subject(1), subject(into), now()).await.unwrap();
-    assert_eq!(merge(3).await, MergeOutcome::NoConsent);
+    assert_eq!(merge(3).await, MergeOutcome::NoConsent(subject(3)));
     assert_eq!(merge(2).await, MergeOutcome::Merged(1));
     assert_eq!(required.enrolled_without_consent().await.unwrap(), None);
 }
