@@ -40,7 +40,7 @@ pub async fn views(app: &App, caller: &Caller, records: Vec<SubjectRecord>) -> R
             let key = GalleryKey { tenant: caller.tenant.clone(), model };
             app.database.count_enrolled(&key, &ids).await?
         }
-        None => BTreeMetadata::new(),
+        None => BTreeMap::new(),
     };
     let view = |record: SubjectRecord| {
         let SubjectRecord { id, external_id, name, metadata, consent, created_at, updated_at } = record;
