@@ -18,7 +18,7 @@ pub const MAX_IMAGES: usize = 10;
 /// The response of a route that compares faces when it cannot.
 pub const UNAVAILABLE: ErrorResponse = ErrorResponse::with_retry(
     "503",
-    "`no_face_model`: the server has no model that compares faces, until the operator fetches one; `unavailable`, `timeout`: not now; \
+    "`no_face_model`, `face_model_unusable`: no model compares faces until the operator acts; `unavailable`, `timeout`: not now; \
      `busy`: too many bodies or images at the same time; `disk_full`, `data_folder_lost`: nothing can be stored until the operator acts",
 );
 

@@ -67,6 +67,7 @@ macro_rules! for_each_guarantee {
             face_models::a_face_that_was_deleted_meanwhile_gets_no_vector,
             face_models::a_model_is_switched_and_back_under_searches,
             uploads::the_first_upload_enrols_and_later_ones_must_match,
+            uploads::a_user_whose_face_is_deleted_alone_enrols_again,
             uploads::an_upload_that_is_delivered_again_keeps_its_outcome,
             uploads::a_second_copy_of_an_upload_changes_nothing,
             uploads::of_many_concurrent_first_uploads_one_enrols,

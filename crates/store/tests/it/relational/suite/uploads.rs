@@ -88,6 +88,16 @@ pub async fn the_first_upload_enrols_and_later_ones_must_match(two: &TwoStores) 
     }
 }
 
+pub async fn a_user_whose_face_is_deleted_alone_enrols_again(two: &TwoStores) {
+    let ((ann, tenant), first) = (user(&two.one, "ann").await, photographed(1));
+    let outcome = two.one.decide_upload(&upload(1, 1, Some("a")), ann, &first, now()).await.unwrap();
+    assert_eq!(decided(outcome).outcome, UploadOutcome::Enrolled);
+    assert!(two.other.remove_enrolled(&tenant, first.subject, first.vector, now()).await.unwrap());
+    assert_eq!(two.one.verified_at(ann, &tenant).await.unwrap(), None);
+    assert_eq!(decide(&two.other, &upload(2, 2, Some("b")), ann, 2).await, UploadOutcome::Enrolled);
+    assert_eq!(enrolled(&two.one, &tenant).await, (1, 1));
+}
+
 pub async fn an_upload_that_is_delivered_again_keeps_its_outcome(two: &TwoStores) {
     let (ann, tenant) = user(&two.one, "ann").await;
     let first = upload(1, 1, Some("a"));
