@@ -33,6 +33,7 @@ use crate::encoder::Encoders;
 use handler::VerifyUploads;
 
 pub use folder::{FileId, ReadError, UploadFolder, UploadedFile};
+pub(crate) use photos::erase_before;
 pub use photos::{MOST_OF_USER, PhotoEraser, WriteError};
 
 /// Messages that are delivered and wait for their turn.

@@ -182,6 +182,32 @@ async fn a_photograph_whose_message_cannot_be_sent_does_not_stay() {
     assert_eq!((refused, test.files()), ((503, "unavailable".to_owned()), Vec::new()));
 }
 
+#[tokio::test]
+async fn photographs_that_wait_are_erased_with_a_subject_of_their_user() {
+    let test = TestUploads::start(None).await;
+    let (ann, ben) = (test.user("ann").await, test.user("ben").await);
+    let send = async |token: &str| {
+        let (status, accepted) = test.service.send(token, Method::POST, "/v1/users/me/photo", PNG.to_vec()).await;
+        assert_eq!(status, StatusCode::ACCEPTED, "{accepted}");
+        accepted["path"].as_str().unwrap().to_owned()
+    };
+    let delete = async |id: &str| {
+        let path = format!("/v1/faces/subjects/{id}");
+        test.service.send(&ann.token(), Method::DELETE, &path, Vec::new()).await
+    };
+    let (of_ann, of_ben) = (send(&ann.token()).await, send(&ben.token()).await);
+    std::fs::write(test.root.join("of-a-kiosk"), "image").unwrap();
+    assert_eq!(delete(&Uuid::now_v7().to_string()).await.0, StatusCode::NOT_FOUND);
+    assert!(test.files().contains(&of_ann), "nobody was deleted");
+
+    let subject = test.service.subject(&ann.token(), "Ann").await;
+    let (status, receipt) = delete(&subject).await;
+
+    assert_eq!((status, test.files()), (StatusCode::OK, vec!["of-a-kiosk".to_owned(), of_ben]), "{receipt}");
+    let remaining = receipt["remaining"].as_array().unwrap();
+    assert!(remaining.iter().any(|data| data["place"] == faces::PHOTOGRAPHS), "those of other programs: {receipt}");
+}
+
 /// The log refuses the message after the client has gone.
 #[tokio::test]
 async fn a_client_that_goes_away_leaves_no_photograph_without_a_message() {
