@@ -18,7 +18,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON face_subjects, face_former_subjects, fac
 GRANT SELECT, INSERT, UPDATE ON face_galleries, face_models, face_subject_counts TO sightline_faces;
 GRANT SELECT, INSERT, DELETE ON face_model_gaps TO sightline_faces;
 GRANT SELECT, UPDATE ON face_deleted_galleries TO sightline_faces;
-GRANT SELECT, INSERT, UPDATE ON user_faces TO sightline_faces;
+GRANT SELECT, INSERT, UPDATE, DELETE ON user_faces TO sightline_faces;
 GRANT SELECT, INSERT ON face_upload_outcomes TO sightline_faces;
 GRANT SELECT, INSERT, UPDATE, DELETE ON face_upload_attempts TO sightline_faces;
 -- Only where PostgreSQL has pgvector. A trigger with the owner's rights writes these values.

@@ -20,7 +20,7 @@ pub enum ImageRefusal {
         "the face cannot be compared, because it is too small or its eyes, nose and mouth are not seen; send a larger image from the front"
     )]
     NotComparable,
-    /// The face is not good enough to be enrolled.
+    /// The face is not good enough to be enrolled, or not upright.
     #[error(transparent)]
     Fault(FaceFault),
     /// The bytes are no image that can be decoded.
@@ -60,6 +60,18 @@ pub fn one_face(mut faces: Vec<Face>) -> Result<(Face, Embedding), ImageRefusal>
     let mut face = faces.pop().filter(|_| count == 1).ok_or(ImageRefusal::FaceCount(count))?;
     let embedding = face.embedding.take().ok_or(ImageRefusal::NotComparable)?;
     Ok((face, embedding))
+}
+
+/// The embedding of the one face of an image, if it can be compared, as `Encoder::faces_to_compare` found it. Its other faults do not count.
+///
+/// # Errors
+/// As those of [`one_face`], and when the image is not upright: faces on their head resemble each other, also those of strangers.
+pub fn comparable(faces: Vec<Face>) -> Result<Embedding, ImageRefusal> {
+    let (face, embedding) = one_face(faces)?;
+    match face.quality {
+        Err(fault @ FaceFault::NotUpright { .. }) => Err(ImageRefusal::Fault(fault)),
+        _ => Ok(embedding),
+    }
 }
 
 /// The figures of a face that is good enough to be enrolled, as `Encoder::faces_to_enrol` found it.

@@ -60,8 +60,8 @@ pub async fn end_consents_regularly(deps: &Deps) {
     }
 }
 
-/// Deletes the kept enrolment images of a subject whose consent ended by `now`, and erases its vectors. Returns the number of vectors. The
-/// images go first, so that a repeat after a crash finds them.
+/// Deletes the kept enrolment images of a subject whose consent ended by `now`, and erases its vectors. Returns the number of vectors; does
+/// nothing if no consent of it is to end. A repeat after a failure does the rest.
 pub async fn end_consent(
     database: &Relational,
     blobs: &dyn Blobs,
@@ -69,10 +69,27 @@ pub async fn end_consent(
     subject: SubjectId,
     now: Timestamp,
 ) -> Result<u64, StoreError> {
+    if !database.is_consent_to_end(tenant, subject, now).await? {
+        return Ok(0);
+    }
+    // First, so that a repeat after a crash finds them.
+    delete_enrolment_images(database, blobs, tenant, subject).await?;
+    let erased = database.end_consent(tenant, subject, now).await?;
+    // Again: of a face that was stored between the two, with its image.
+    delete_enrolment_images(database, blobs, tenant, subject).await?;
+    Ok(erased)
+}
+
+async fn delete_enrolment_images(
+    database: &Relational,
+    blobs: &dyn Blobs,
+    tenant: &TenantId,
+    subject: SubjectId,
+) -> Result<(), StoreError> {
     for id in database.merged_subjects(tenant, subject).await?.into_iter().chain([subject]) {
         blobs.delete_enrolled(tenant, id).await?;
     }
-    database.end_consent(tenant, subject, now).await
+    Ok(())
 }
 
 async fn end_consents(deps: &Deps) -> Result<(), StoreError> {

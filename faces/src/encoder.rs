@@ -17,8 +17,8 @@ use vision::registry::OpenError;
 
 use crate::config::SharedArgs;
 
-/// The detector whose faces are compared.
-const DETECTOR: &str = "face";
+/// Name of the detector whose faces are compared.
+pub const DETECTOR: &str = "face";
 
 /// A face that was found in an image.
 pub struct Face {
@@ -36,6 +36,9 @@ pub enum EncodeError {
     /// There is no model for embeddings.
     #[error("faces cannot be compared: {0}")]
     NoModel(#[from] OpenError),
+    /// A model is there and cannot be opened, for example because its file is damaged.
+    #[error("faces cannot be compared: {0}")]
+    Unusable(OpenError),
     /// The bytes are no image that can be decoded.
     #[error("{}", .0.message)]
     Image(Failure),
@@ -45,7 +48,7 @@ pub enum EncodeError {
     /// It is not known how often the model takes strangers for one person.
     #[error("the false matches of the model {0} were not measured")]
     NotMeasured(String),
-    /// The models cannot be opened, or their threads have ended.
+    /// A defect, or the threads of the models have ended.
     #[error("the models cannot be used")]
     Internal(anyhow::Error),
 }
@@ -78,7 +81,14 @@ impl Encoders {
     /// The encoder of a model.
     pub fn of(&self, model: &str) -> Arc<Encoder> {
         let mut encoders = self.by_model.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = || Arc::new(Encoder { name: model.to_owned(), shared: self.shared.clone(), opened: OnceCell::new() });
+        let new = || {
+            Arc::new(Encoder {
+                name: model.to_owned(),
+                shared: self.shared.clone(),
+                opened: OnceCell::new(),
+                logged: Mutex::default(),
+            })
+        };
         Arc::clone(encoders.entry(model.to_owned()).or_insert_with(new))
     }
 
@@ -99,6 +109,8 @@ pub struct Encoder {
     name: String,
     shared: SharedArgs,
     opened: OnceCell<Opened>,
+    /// The last cause that was logged.
+    logged: Mutex<String>,
 }
 
 struct Opened {
@@ -130,6 +142,22 @@ impl Encoder {
     /// If there is no model, or the image cannot be decoded.
     pub async fn faces(&self, encoded: Bytes) -> Result<Vec<Face>, EncodeError> {
         Ok(self.find(encoded).await?.1)
+    }
+
+    /// As [`Encoder::faces`]. If there is only one that has an embedding, its quality says whether it is not upright: its landmarks, and so its
+    /// embedding, are those of a face that is not there then.
+    ///
+    /// # Errors
+    /// If there is no model, or the image cannot be decoded.
+    pub async fn faces_to_compare(&self, encoded: Bytes) -> Result<Vec<Face>, EncodeError> {
+        let (decoded, mut faces) = self.find(encoded).await?;
+        if let [face] = faces.as_mut_slice()
+            && face.embedding.is_some()
+            && let Some(fault) = self.upright_fault(&decoded, &face.detection).await?
+        {
+            face.quality = Err(fault);
+        }
+        Ok(faces)
     }
 
     /// As [`Encoder::faces`]. If there is only one, its quality is that for enrolment: the fault of a face that must not be enrolled.
@@ -189,7 +217,22 @@ impl Encoder {
     }
 
     async fn opened(&self) -> Result<&Opened, EncodeError> {
-        self.opened.get_or_try_init(|| open(&self.name, &self.shared)).await
+        let opened = self.opened.get_or_try_init(|| open(&self.name, &self.shared)).await;
+        opened.inspect_err(|error| self.log(error))
+    }
+
+    /// Logs why a model cannot be opened: once for each cause, because every request meets it until the operator mends it.
+    fn log(&self, error: &EncodeError) {
+        let EncodeError::Unusable(cause) = error else { return };
+        let cause = cause.to_string();
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        if *logged != cause {
+            tracing::error!(
+                error = cause.as_str(),
+                "faces cannot be compared until this is mended; no restart is needed then"
+            );
+            *logged = cause;
+        }
     }
 }
 
@@ -203,14 +246,20 @@ async fn detect(pipeline: &Pipeline, image: &Arc<Image>) -> Result<Findings, Enc
     })
 }
 
+/// [`DETECTOR`].
 #[expect(clippy::expect_used, reason = "a constant")]
-fn detector() -> DetectorName {
+pub fn detector() -> DetectorName {
     DETECTOR.parse().expect("a name")
 }
 
 async fn open(model: &str, shared: &SharedArgs) -> Result<Opened, EncodeError> {
     let (spec, name) = shared.models.with_embeddings(&detector(), Some(model), &shared.inference)?;
     let calibration = Calibration::of(&name).ok_or_else(|| EncodeError::NotMeasured(name.clone()))?;
-    let pipeline = Pipeline::start(vec![spec], shared.pipeline()).await.map_err(EncodeError::Internal)?;
+    let pipeline = Pipeline::start(vec![spec], shared.pipeline()).await.map_err(unopened)?;
     Ok(Opened { pipeline, model: FaceModel { name, calibration } })
+}
+
+/// A file or a setting is the operator's to mend; anything else is a defect.
+fn unopened(error: anyhow::Error) -> EncodeError {
+    error.downcast::<OpenError>().map_or_else(EncodeError::Internal, EncodeError::Unusable)
 }

@@ -6,9 +6,11 @@ mod enrol;
 mod error;
 mod image_body;
 mod image_places;
+mod images;
 mod model;
 mod photo;
 pub mod reject;
+mod subject_views;
 mod subjects;
 mod watchlists;
 
@@ -177,7 +179,7 @@ impl App {
 pub fn routes() -> Routes {
     let with_image =
         enrol::routes().merge(compare::routes()).merge(reject::routes()).merge(model::routes()).merge(photo::routes());
-    let without_image = subjects::routes().merge(watchlists::routes());
+    let without_image = subjects::routes().merge(images::routes()).merge(watchlists::routes());
     let routes = with_timeout(RESPONSE_TIMEOUT, without_image).merge(with_timeout(IMAGE_RESPONSE_TIMEOUT, with_image));
     let document = Json(openapi::base().merge_from(routes.get_openapi().clone()));
     routes.route(DOCUMENT, get(|| async { document }))

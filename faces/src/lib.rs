@@ -20,7 +20,7 @@
 //! a person whose consent ended are not compared. A caller states how often strangers may be taken
 //! for one person, not a similarity; what the model cannot promise is refused. Bodies, pixels and galleries in memory are bounded.
 //! A request compares with the model that was active at its beginning, and never with vectors of another.
-//! Without a model for embeddings everything but comparing works, and says what is missing.
+//! Without a model for embeddings, or with a damaged file of one, everything but comparing works, and says what to fetch.
 
 mod checks;
 mod config;
@@ -29,6 +29,7 @@ mod current_model;
 mod encoder;
 mod forget;
 mod http;
+mod model_note;
 pub mod program;
 mod reembed;
 pub mod uploads;
@@ -45,10 +46,13 @@ use platform::http::{Limits, Listener, serve};
 use platform::traces::Traces;
 use store::{Blobs, Documents, Relational};
 use tokio_util::sync::CancellationToken;
+use vision::ModelArgs;
 
 pub use config::{Config, SharedArgs, UploadArgs};
 pub use consent::{ConsentRule, check_consents};
+pub use encoder::DETECTOR;
 pub use forget::{PHOTOGRAPHS, forget_regularly, remaining};
+pub use model_note::ModelNote;
 use uploads::{Uploads, Verifier};
 
 /// Dependencies of the service.
@@ -73,9 +77,9 @@ pub struct Deps {
 }
 
 /// The service is ready when the accounts and the subjects can be read. Without Redis it counts requests for itself. Without documents or
-/// images it compares faces, and refuses to delete and to reject. With a folder of uploads it needs the log. A note says who searches large
-/// galleries.
-pub fn health(deps: &Deps) -> Health {
+/// images it compares faces, and refuses to delete and to reject. With a folder of uploads it needs the log. Notes say who searches large
+/// galleries, and which model compares.
+pub fn health(deps: &Deps, models: &ModelArgs) -> Health {
     let database = deps.database.clone();
     let search = move || {
         let database = database.clone();
@@ -85,6 +89,7 @@ pub fn health(deps: &Deps) -> Health {
         .with_shared("accounts", &deps.accounts, |accounts| async move { accounts.check().await })
         .with_optional_shared("redis", deps.accounts.shared_limits(), |limits| async move { limits.check().await })
         .with_note("large galleries", search);
+    let health = ModelNote::new(&deps.database, models).shown_by(health);
     match &deps.uploads {
         Some(uploads) => health.with_shared("bus", &uploads.bus, |bus| async move { bus.check().await }),
         None => health,
@@ -105,7 +110,7 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let listener = listener.into().traced(deps.traces.clone());
     check_consents(&config, &deps.database).await?;
-    let health = health(&deps).until(listener.leaving());
+    let health = health(&deps, &shared.models).until(listener.leaving());
     let faces = Faces::new(&config, &shared, &deps);
     let router = http::router(&faces, &health);
     let serving = serve(listener, router, Limits::default(), stop.clone());

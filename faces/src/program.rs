@@ -106,7 +106,7 @@ async fn run(program: Program) -> anyhow::Result<()> {
         traces: process.traces("faces"),
     };
     let shared = SharedArgs { frames, models, inference, uses };
-    let health = crate::health(&deps);
+    let health = crate::health(&deps, &shared.models);
     let running = process.serve(&http, health, async |listener, stop| {
         let serving = crate::run(config, shared, deps, listener, stop.clone());
         tokio::try_join!(serving, callers.watch_revocations(stop)).map(drop)?;

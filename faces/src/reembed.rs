@@ -166,7 +166,7 @@ impl Work<'_> {
                 outcome => anyhow::bail!("{}: faces were not stored: {outcome:?}", self.target),
             }
         }
-        Ok(self.app.database.put_gaps(&gallery.tenant, &self.target, &gaps).await?)
+        Ok(self.app.database.put_gaps(gallery, &self.target, &gaps).await?)
     }
 
     /// The embedding of a face, of the image with which it was enrolled or rejected.

@@ -16,7 +16,7 @@ use crate::error::{ApiError, RequestError};
 /// Default number of items of a page.
 pub const DEFAULT_LIMIT: u32 = 50;
 /// Maximum number of items of a page.
-const MAX_LIMIT: u32 = 1000;
+pub const MAX_LIMIT: u32 = 1000;
 
 /// The query as `P`. Unknown and repeated parameters and invalid values are refused.
 pub struct StrictQuery<P>(pub P);

@@ -10,6 +10,9 @@ use crate::describe::{Argument, Requirements};
 use crate::error::{ApiError, RequestError};
 use crate::upload::{BODY_ERRORS, IncomingBody};
 
+/// An id in a message.
+const UUID: &str = "a UUID, like 01890a5d-ac96-774b-bcce-b302099a8057";
+
 /// The body as a `T`.
 pub struct JsonBody<T>(pub T);
 
@@ -88,6 +91,9 @@ fn reworded(path: &str, message: &str) -> String {
     if let Some((_, expected)) = message.strip_prefix("invalid ").and_then(|rest| rest.rsplit_once(", expected ")) {
         return format!("{name} must be {}", kind(expected));
     }
+    if message.starts_with("UUID parsing failed") {
+        return format!("{name} must be {UUID}");
+    }
     format!("{name}: {message}")
 }
 
@@ -102,6 +108,7 @@ fn kind(expected: &str) -> &'static str {
         "f64" | "f32" => "a number",
         "i8" | "i16" | "i32" | "i64" | "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number within its range",
         "a string" => "a string",
+        "a formatted UUID string" => UUID,
         "a boolean" => "true or false",
         "a sequence" => "an array",
         _ => "an object with its fields",
@@ -110,7 +117,7 @@ fn kind(expected: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use contracts::api::{NewDetection, NewRule, StreamReport};
+    use contracts::api::{NewDetection, NewRule, NewWatchlist, StreamReport, SubjectMerge};
 
     use super::*;
 
@@ -146,6 +153,11 @@ mod tests {
             assert_eq!(refusal::<NewDetection>(body), expected, "{body}");
         }
         assert_eq!(refusal::<NewRule>(r#"{"enabled": 1}"#), "enabled must be true or false");
+        let uuid = "must be a UUID, like 01890a5d-ac96-774b-bcce-b302099a8057";
+        for wrong in ["1", "\"x\"", "\"\"", "null", "{}"] {
+            assert_eq!(refusal::<SubjectMerge>(&format!(r#"{{"from": {wrong}}}"#)), format!("from {uuid}"), "{wrong}");
+        }
+        assert_eq!(refusal::<NewWatchlist>(r#"{"subjects": ["x"]}"#), format!("subjects[0] {uuid}"));
         let state = refusal::<StreamReport>(r#"{"state": "lost"}"#);
         assert_eq!(state, "state must be one of connecting, connected, failed, ended");
         let unknown = refusal::<NewRule>(r#"{"nmae": "r"}"#);

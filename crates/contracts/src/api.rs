@@ -19,8 +19,8 @@ use crate::result::FailureCode;
 pub use faces::{
     Consent, DeletedSubject, EmbeddedFaces, EnrolledFace, EnrolledImages, Enrolment, FaceMatch, FaceModelChange,
     FaceModelStatus, FaceQuality, FaceSearch, HeldData, ImageVerdict, MissingFace, NewSubject, NewWatchlist,
-    NoNegative, PhotoAccepted, Rejection, RemainingData, SubjectChange, SubjectMerge, SubjectView, SubjectWithoutFace,
-    Verification, WatchlistSummary, WatchlistView,
+    NoNegative, NotSame, PhotoAccepted, Rejection, RemainingData, SubjectChange, SubjectImage, SubjectMerge,
+    SubjectView, SubjectWithoutFace, Verification, WatchlistSummary, WatchlistView,
 };
 pub use streams::{ReportedState, StreamReport, StreamSettings, StreamState, StreamStateView, StreamView};
 
@@ -148,7 +148,8 @@ pub struct DetectionView {
     /// Capture time of the image.
     #[schema(value_type = String, format = DateTime)]
     pub captured_at: Timestamp,
-    /// Name of the person whose face it is, for a credential with the scope `faces:read`. `attributes.subject` is the id.
+    /// Name of the person whose face it is, for a credential with the scope `faces:read`. `attributes.subject` is the id; after a merge
+    /// it is the earlier one, and the name that of the subject that stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject_name: Option<String>,
     /// Label, confidence, box, landmarks and attributes.

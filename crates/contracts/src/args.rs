@@ -18,11 +18,15 @@ pub struct FrameArgs {
         value_parser = settings::bytes::<usize>(1..=1 << 40))]
     pub max_frame_bytes: usize,
 
-    /// Largest image, in pixels (width × height)
+    /// Largest image, in pixels (width × height); no side may have more than 65,535
     #[arg(long, env = "SIGHTLINE_MAX_FRAME_PIXELS", default_value_t = 25_000_000, value_name = "PIXELS",
         value_parser = clap::value_parser!(u64).range(1..))]
     pub max_frame_pixels: u64,
 }
+
+/// Maximum width and height of an image, as in JPEG. No camera has more, and the memory for scaling grows with the longer side: an image
+/// of 1 x 25,000,000 pixels would need 700 MB.
+pub const MAX_IMAGE_SIDE: u32 = 65_535;
 
 /// What enrolled faces are used for.
 #[derive(Debug, Clone, Args)]

@@ -151,7 +151,7 @@ outcomes! {
     FileTooLarge = "file_too_large",
     /// The file is no image that can be decoded.
     InvalidImage = "invalid_image",
-    /// The image has more pixels than `SIGHTLINE_MAX_FRAME_PIXELS`.
+    /// The image has more pixels than `SIGHTLINE_MAX_FRAME_PIXELS`, or a side of more than 65,535.
     ImageTooLarge = "image_too_large",
     /// The process ended five times while it decoded the image or ran the models.
     Crashed = "crashed",

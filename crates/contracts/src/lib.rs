@@ -34,7 +34,7 @@ pub mod topics;
 pub mod vehicle;
 
 pub use alert::AlertEvent;
-pub use args::{FaceArgs, FrameArgs, StrangerArgs};
+pub use args::{FaceArgs, FrameArgs, MAX_IMAGE_SIDE, StrangerArgs};
 pub use attributes::{AttributeName, AttributeValue, Attributes, Vehicle};
 pub use blob_key::{BlobKey, BlobKind};
 pub use dead_letter::{Cause, DeadLetter, Origin};

@@ -86,7 +86,7 @@ pub enum Outcome {
 pub enum FailureCode {
     /// The bytes are not a complete image of a supported format.
     Undecodable,
-    /// The image has more pixels than `SIGHTLINE_MAX_FRAME_PIXELS`.
+    /// The image has more pixels than `SIGHTLINE_MAX_FRAME_PIXELS`, or a side of more than 65,535.
     TooLarge,
     /// The image is not in the blob store.
     Missing,

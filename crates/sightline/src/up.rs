@@ -19,8 +19,8 @@ use api_kit::describe::Routes;
 use bus::{KafkaArgs, TopicArgs};
 use clap::Args;
 use contracts::{FaceArgs, FrameArgs, Topics};
-use faces::Faces;
 use faces::uploads::Uploads;
+use faces::{Faces, ModelNote};
 use platform::Health;
 use platform::config::{HttpArgs, OperatorArgs};
 use platform::http::{Listener, OperatorPorts};
@@ -170,12 +170,21 @@ impl Up {
         // The journal must survive a crash, so it is in the data folder and not in the system's temporary folder.
         self.worker.worker_state_dir.get_or_insert(dependencies.folder.join("worker"));
         self.ingest.alert_stream_url = format!("http://{}", inner.local_addr()?).parse()?;
-        let health = self.health(&dependencies).until(public.leaving());
+        let face_models = self.face_models(&dependencies);
+        let mut health = self.health(&dependencies);
+        if let Some(note) = &face_models {
+            health = note.shown_by(health);
+        }
+        let health = health.until(public.leaving());
         let extra = crate::dlq::admin::router(dependencies.bus.clone());
         let ports = OperatorPorts::open(&self.operator, &health, extra).await?;
         // Requests to this port come through the public one, which logs them.
         let inner = Listener::from(inner).unlogged();
-        let startup_message = self.startup_message(&public, ports.admin_addr(), &dependencies)?;
+        let face_models = match face_models {
+            Some(note) => Some(note.text().await),
+            None => None,
+        };
+        let startup_message = self.startup_message(&public, ports.admin_addr(), &dependencies, face_models)?;
         let cameras = self.camera_program(&public, &dependencies)?;
 
         faces::check_consents(&self.faces, &dependencies.database).await?;
@@ -230,6 +239,12 @@ impl Up {
         parts.spawn(verify_uploads(faces.clone(), stop.clone()));
         parts.spawn(faces_in_background(faces, faces_deps, stop.clone()));
         Ok(())
+    }
+
+    /// Says which model compares faces, where faces are detected.
+    fn face_models(&self, dependencies: &Dependencies) -> Option<ModelNote> {
+        let detects_faces = self.frames.detectors.iter().any(|detector| detector.as_str() == faces::DETECTOR);
+        detects_faces.then(|| ModelNote::new(&dependencies.database, &self.worker.models))
     }
 
     fn health(&self, dependencies: &Dependencies) -> Health {

@@ -32,6 +32,10 @@ pub fn decoding(data: &[u8]) {
                     assert!(u64::from(width) * u64::from(height) > limit);
                     assert_eq!(header.map(|header| (header.width, header.height)), Ok((width, height)));
                 }
+                DecodeError::TooLong { width, height } => {
+                    assert!(width.max(height) > contracts::MAX_IMAGE_SIDE);
+                    assert_eq!(header.map(|header| (header.width, header.height)), Ok((width, height)));
+                }
                 DecodeError::Undecodable { format, .. } => assert_eq!(Format::of(data), Some(format)),
             }
         }

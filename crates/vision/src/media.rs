@@ -13,7 +13,7 @@ mod webp;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use contracts::FailureCode;
+use contracts::{FailureCode, MAX_IMAGE_SIDE};
 use platform::one_line;
 
 use crate::pixels::Pixels;
@@ -77,6 +77,23 @@ impl Default for DecodeLimits {
     }
 }
 
+impl DecodeLimits {
+    /// Checks the size of an image.
+    ///
+    /// # Errors
+    /// It has too many pixels, or a side is too long.
+    pub fn check(&self, header: &Header) -> Result<(), DecodeError> {
+        let Header { width, height, .. } = *header;
+        if header.pixels() > self.max_pixels {
+            return Err(DecodeError::TooLarge { width, height, limit: self.max_pixels });
+        }
+        if width.max(height) > MAX_IMAGE_SIDE {
+            return Err(DecodeError::TooLong { width, height });
+        }
+        Ok(())
+    }
+}
+
 /// The header of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
@@ -111,6 +128,14 @@ pub enum DecodeError {
         /// Largest allowed number of pixels.
         limit: u64,
     },
+    /// The header announces a side of more than [`MAX_IMAGE_SIDE`] pixels.
+    #[error("image of {width}x{height} pixels has a side above the limit of {MAX_IMAGE_SIDE} pixels")]
+    TooLong {
+        /// Width in the header.
+        width: u32,
+        /// Height in the header.
+        height: u32,
+    },
     /// Damaged, truncated, or of a kind that the decoder does not support.
     #[error("cannot decode {format} image: {cause}")]
     Undecodable {
@@ -125,7 +150,7 @@ impl DecodeError {
     /// The code of the failed result.
     pub fn failure_code(&self) -> FailureCode {
         match self {
-            Self::TooLarge { .. } => FailureCode::TooLarge,
+            Self::TooLarge { .. } | Self::TooLong { .. } => FailureCode::TooLarge,
             Self::Unsupported | Self::Undecodable { .. } => FailureCode::Undecodable,
         }
     }
@@ -152,7 +177,9 @@ pub fn probe(bytes: &[u8]) -> Result<Header, DecodeError> {
 /// # Errors
 /// See [`DecodeError`]. All are permanent.
 pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Pixels, DecodeError> {
-    let Header { format, width, height } = probe(bytes).and_then(|header| within(header, limits))?;
+    let header = probe(bytes)?;
+    limits.check(&header)?;
+    let Header { format, width, height } = header;
     let (pixels, orientation) = guarded(format, || match format {
         Format::Jpeg => jpeg::decode(bytes, width, height),
         Format::Png => png::decode(bytes, limits),
@@ -163,13 +190,6 @@ pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Pixels, DecodeError
         cause: "the image has another size than its header".to_owned(),
     })?;
     Ok(orientation.upright(image))
-}
-
-fn within(header: Header, limits: &DecodeLimits) -> Result<Header, DecodeError> {
-    if header.pixels() <= limits.max_pixels {
-        return Ok(header);
-    }
-    Err(DecodeError::TooLarge { width: header.width, height: header.height, limit: limits.max_pixels })
 }
 
 /// Packed RGB rows as stored, and their orientation.

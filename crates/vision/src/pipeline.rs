@@ -1,7 +1,7 @@
 //! Image bytes in, the outcome of every detector out. Images are decoded on a pool of CPU threads and then passed to the
 //! detectors concurrently.
 //!
-//! Memory is bounded for any image size. An image is decoded only after its pixels are reserved, and the reservation
+//! Memory is bounded for any size and form of image. An image is decoded only after its pixels are reserved, and the reservation
 //! lasts until the last detector has finished. Reservations are granted in the order of the requests, so small images
 //! cannot starve a large one.
 
@@ -98,12 +98,8 @@ impl Pipeline {
     /// # Errors
     /// The inner one when the bytes can never be decoded; the outer one when the budget is closed.
     pub async fn reserve(&self, encoded: &[u8]) -> anyhow::Result<Result<PixelReservation, Failure>> {
-        let header = match media::probe(encoded) {
-            Ok(header) if header.pixels() <= self.limits.max_pixels => header,
-            Ok(header) => {
-                let (width, height, limit) = (header.width, header.height, self.limits.max_pixels);
-                return Ok(Err(media::DecodeError::TooLarge { width, height, limit }.into()));
-            }
+        let header = match media::probe(encoded).and_then(|header| self.limits.check(&header).map(|()| header)) {
+            Ok(header) => header,
             Err(error) => return Ok(Err(error.into())),
         };
         // An image larger than the whole budget takes all of it.

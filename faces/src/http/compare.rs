@@ -1,14 +1,17 @@
 //! Comparing a face with one subject, or with all of the tenant.
 
+use std::collections::BTreeMap;
+
 use accounts::Caller;
 use api_kit::auth::Authorized;
+use api_kit::describe::ErrorResponse;
 use api_kit::error::{ApiError, RequestError, ServiceError};
 use api_kit::extract::StrictQuery;
 use api_kit::routes;
 use api_kit::scope::FacesRead;
 use axum::Json;
 use axum::extract::State;
-use contracts::api::{FaceMatch, FaceSearch, Problem, Verification};
+use contracts::api::{FaceMatch, FaceSearch, NotSame, Problem, Verification};
 use contracts::{SubjectId, VectorId};
 use gallery::{
     Embedding, GalleryError, Identity, Look, Match, OrderedSearch, StoredVector, VectorKind, decide,
@@ -16,10 +19,12 @@ use gallery::{
 };
 use jiff::Timestamp;
 use platform::query::{Invalid, Parameters, Query};
+use utoipa::IntoResponses;
+use utoipa::openapi::{RefOr, Response};
 use uuid::Uuid;
 
 use super::error::{FaceError, gallery_failure, rate_failure};
-use super::image_body::{ImageBody, ImagePair};
+use super::image_body::{ImageBody, ImagePair, UNAVAILABLE};
 use super::{App, Routes};
 use crate::checks::DEFAULT_RATE;
 
@@ -82,6 +87,20 @@ fn rate(query: &mut Query) -> Result<f64, Invalid> {
     text.parse().map_err(|_| Invalid("false_match_rate must be a number such as 0.0001".to_owned()))
 }
 
+/// The error responses of a comparison that differ from those of other requests.
+struct CompareErrors;
+
+impl IntoResponses for CompareErrors {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let invalid = ErrorResponse::new(
+            "422",
+            "`no_face`, `several_faces`: not exactly one face; `face_not_upright`, `face_not_comparable`: a face that cannot be compared; \
+             `invalid_image`, `image_too_large`, `empty_body`: no image that can be decoded; `invalid`: a value is out of its range",
+        );
+        [invalid, UNAVAILABLE].into_iter().map(ErrorResponse::problem).collect()
+    }
+}
+
 /// Whether the one face of an image is that of a subject, or of another image. The body is an image, or, without `subject`, a form with
 /// the two images `image` and `other`. Nothing is stored.
 #[utoipa::path(
@@ -92,6 +111,7 @@ fn rate(query: &mut Query) -> Result<f64, Invalid> {
         (status = 403, body = Problem, content_type = "application/problem+json",
             description = "`forbidden`: the credential does not allow it; `consent_missing`: the subject has no valid consent"),
         (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`: no subject has the id"),
+        CompareErrors
     )
 )]
 pub async fn verify(
@@ -107,37 +127,56 @@ pub async fn verify(
     let model = &current.model;
     let threshold = model.calibration.threshold_for(false_match_rate).map_err(|error| rate_failure(&error))?;
     let place = app.place(&caller.tenant)?;
-    let matches = match (subject, images.other) {
+    let (embedding, vectors) = match (subject, images.other) {
         (Some(subject), None) => {
-            let (_, embedding) = current.face(&place, images.image).await?;
+            let embedding = current.face(&place, images.image).await?;
             let key = current.key(&caller.tenant);
-            let vectors = app.database.vectors_of_subject(&key, subject).await.map_err(gallery_failure)?;
-            nearest(&embedding, &vectors)?
+            (embedding, app.database.vectors_of_subject(&key, subject).await.map_err(gallery_failure)?)
         }
         (None, Some(other)) => {
-            let (_, embedding) = current.face(&place, images.image).await?;
-            let (_, other) = current.face(&place, other).await?;
+            let embedding = current.face(&place, images.image).await?;
+            let other = current.face(&place, other).await?;
             // As if the other face were that of a subject.
             let (id, subject) = (VectorId::from_uuid(Uuid::nil()), SubjectId::from_uuid(Uuid::nil()));
-            nearest(&embedding, &[StoredVector { id, subject, kind: VectorKind::Enrolled, embedding: other }])?
+            (embedding, vec![StoredVector { id, subject, kind: VectorKind::Enrolled, embedding: other }])
         }
         _ => {
             let reason = "name a subject and send an image, or send a form with the two images image and other";
             return Err(RequestError::Invalid(reason.to_owned()).into());
         }
     };
-    let similarity = matches.first().map(|nearest| nearest.similarity);
-    let same = matches!(decide(&[Look::Compared(matches)], threshold), Identity::Subject { .. });
-    Ok(Json(Verification { same, similarity, threshold, false_match_rate, model: model.name.clone() }))
+    let Comparison { similarity, reason } = compared(&embedding, &vectors, threshold)?;
+    let (same, model) = (reason.is_none(), model.name.clone());
+    Ok(Json(Verification { same, reason, similarity, threshold, false_match_rate, model }))
 }
 
-/// The nearest of the vectors of one subject.
-fn nearest(embedding: &Embedding, vectors: &[StoredVector]) -> Result<Vec<Match>, ApiError> {
+/// How a face compares with one subject.
+#[derive(Debug, PartialEq)]
+struct Comparison {
+    /// To the nearest enrolled face. `None` without one, or if a negative is as near.
+    similarity: Option<f32>,
+    /// Why it is not the subject.
+    reason: Option<NotSame>,
+}
+
+/// Compares a face with the vectors of one subject.
+fn compared(embedding: &Embedding, vectors: &[StoredVector], threshold: f32) -> Result<Comparison, ApiError> {
     let mut comparison = OrderedSearch::new(embedding, 1, -1.0);
     for vector in vectors {
         comparison.compare(vector).map_err(|error| gallery_failure(GalleryError::Damaged(error.to_string())))?;
     }
-    Ok(comparison.finish())
+    let matches = comparison.finish();
+    let similarity = matches.first().map(|nearest| nearest.similarity);
+    let same = matches!(decide(&[Look::Compared(matches)], threshold), Identity::Subject { .. });
+    let enrolled = vectors.iter().any(|vector| vector.kind == VectorKind::Enrolled);
+    let reason = match similarity {
+        _ if same => None,
+        _ if !enrolled => Some(NotSame::NoFaces),
+        Some(similarity) if similarity < threshold => Some(NotSame::BelowThreshold),
+        // A search leaves out a subject of which a negative is as near.
+        _ => Some(NotSame::Rejected),
+    };
+    Ok(Comparison { similarity, reason })
 }
 
 /// The subjects that the one face of an image may be: those whose faces are at least as similar as the rate demands.
@@ -148,6 +187,7 @@ fn nearest(embedding: &Embedding, vectors: &[StoredVector]) -> Result<Vec<Match>
         (status = 200, body = FaceSearch),
         (status = 403, body = Problem, content_type = "application/problem+json",
             description = "`forbidden`: the credential does not allow it; `search_off`: faces are only verified on this server"),
+        CompareErrors
     )
 )]
 pub async fn search(
@@ -162,7 +202,7 @@ pub async fn search(
     let current = app.current_model().await?;
     let model = &current.model;
     let threshold = model.calibration.threshold_for(false_match_rate).map_err(|error| rate_failure(&error))?;
-    let (_, embedding) = current.face(&app.place(&caller.tenant)?, image.encoded).await?;
+    let embedding = current.face(&app.place(&caller.tenant)?, image.encoded).await?;
     let key = current.key(&caller.tenant);
     let answers = app.galleries.search(&key, &[embedding], limit, threshold).await.map_err(gallery_failure)?;
     let no_answer = || ServiceError::Internal(anyhow::anyhow!("a search of one face has no answer"));
@@ -189,4 +229,32 @@ async fn named(app: &App, caller: &Caller, matches: Vec<Match>) -> Result<Vec<Fa
         Some(FaceMatch { subject: found.subject, external_id, name, similarity: found.similarity })
     });
     Ok(named.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_cause_of_no_match_has_its_reason() {
+        let of = |numbers: [f32; 2]| Embedding::new(&numbers, 2).unwrap();
+        let vector = |kind, numbers| {
+            let (id, subject) = (VectorId::from_uuid(Uuid::now_v7()), SubjectId::from_uuid(Uuid::nil()));
+            StoredVector { id, subject, kind, embedding: of(numbers) }
+        };
+        let (near, far) = (vector(VectorKind::Enrolled, [1.0, 0.0]), vector(VectorKind::Enrolled, [0.0, 1.0]));
+        let negative = |numbers| vector(VectorKind::Negative, numbers);
+        let outcome = |vectors: &[&StoredVector]| {
+            let vectors: Vec<StoredVector> = vectors.iter().map(|vector| (*vector).clone()).collect();
+            let Comparison { similarity, reason } = compared(&of([1.0, 0.0]), &vectors, 0.5).unwrap();
+            (similarity.is_some(), reason)
+        };
+        assert_eq!(outcome(&[&near, &far]), (true, None));
+        assert_eq!(outcome(&[]), (false, Some(NotSame::NoFaces)));
+        assert_eq!(outcome(&[&negative([1.0, 0.0])]), (false, Some(NotSame::NoFaces)));
+        assert_eq!(outcome(&[&far]), (true, Some(NotSame::BelowThreshold)));
+        assert_eq!(outcome(&[&near, &negative([1.0, 0.0])]), (false, Some(NotSame::Rejected)));
+        assert_eq!(outcome(&[&far, &negative([1.0, 0.0])]), (false, Some(NotSame::Rejected)));
+        assert_eq!(outcome(&[&near, &negative([0.0, 1.0])]), (true, None));
+    }
 }

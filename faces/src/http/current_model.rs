@@ -7,23 +7,23 @@ use vision::face_quality::QualityLimits;
 
 use super::App;
 use super::image_places::Place;
-use crate::checks::one_face;
+use crate::checks::{comparable, one_face};
 use crate::current_model::{CurrentModel, NoCurrentModel};
 use crate::encoder::{EncodeError, Face};
 
 impl CurrentModel {
-    /// The one face of an image, with its embedding.
+    /// The embedding of the one face of an image, to be compared.
+    ///
+    /// # Errors
+    /// When the image cannot be decoded, does not have exactly one face, or is not upright.
+    pub async fn face(&self, _: &Place, encoded: Bytes) -> Result<Embedding, ApiError> {
+        Ok(comparable(self.encoder.faces_to_compare(encoded).await?)?)
+    }
+
+    /// The one face of an image with its quality for enrolment, and its embedding.
     ///
     /// # Errors
     /// When the image cannot be decoded, or does not have exactly one face.
-    pub async fn face(&self, _: &Place, encoded: Bytes) -> Result<(Face, Embedding), ApiError> {
-        Ok(one_face(self.encoder.faces(encoded).await?)?)
-    }
-
-    /// As [`Self::face`], with its quality for enrolment.
-    ///
-    /// # Errors
-    /// As those of [`Self::face`].
     pub async fn face_to_enrol(&self, _: &Place, encoded: Bytes) -> Result<(Face, Embedding), ApiError> {
         Ok(one_face(self.encoder.faces_to_enrol(encoded, &QualityLimits::default()).await?)?)
     }

@@ -50,7 +50,7 @@ pub fn routes() -> Routes {
         (status = 409, body = Problem, content_type = "application/problem+json", description = "`conflict`: the subject has too many faces"),
         (status = 422, body = Problem, content_type = "application/problem+json",
             description = "`no_face`, `several_faces`: not exactly one face; `face_too_small`, `face_blurred`, `face_turned`, `face_not_upright`, `face_too_dark`, \
-                           `face_too_bright`, `face_unmeasurable`, `face_not_comparable`: a face that cannot be compared well; `invalid_image`, `image_too_large`: no image that can be decoded; `invalid`: a value is out of its range"),
+                           `face_too_bright`, `face_unmeasurable`, `face_not_comparable`: a face that cannot be compared well; `invalid_image`, `image_too_large`, `empty_body`: no image that can be decoded; `invalid`: a value is out of its range"),
     )
 )]
 pub async fn enrol(
@@ -94,7 +94,7 @@ impl Target<'_> {
     /// # Errors
     /// Those that are not the image's: the subject is gone, or the service has failed.
     async fn verdict(&self, file: Bytes) -> Result<ImageVerdict, ApiError> {
-        let outcome = match as_image("each field image", file) {
+        let outcome = match as_image("the field image", file) {
             Ok(encoded) => self.enrol(&encoded).await,
             Err(error) => Err(error),
         };
@@ -147,10 +147,12 @@ impl EnrolledImage<'_> {
         let source = self.keep(app, id).await?;
         self.add_to_target(app, &current, id, source.as_ref()).await?;
         if known {
-            if let Some(source) = &source {
-                app.database.set_source(&key, id, &source.to_string()).await?;
-            }
-            return Ok(Some((StatusCode::OK, view)));
+            return match &source {
+                Some(source) => {
+                    Ok(self.keep_source(app, &current, id, source).await?.then_some((StatusCode::OK, view)))
+                }
+                None => Ok(Some((StatusCode::OK, view))),
+            };
         }
         let added = self.add(app, &current, id, embedding, source.as_ref()).await?;
         Ok(added.then_some((StatusCode::CREATED, view)))
@@ -199,9 +201,26 @@ impl EnrolledImage<'_> {
         let vector = self.vector(id, embedding);
         let outcome = app.database.put_vectors(&key, &[vector], Timestamp::now()).await?;
         if let (VectorWriteOutcome::Stored, Some(source)) = (outcome, source) {
-            app.database.set_source(&key, id, &source.to_string()).await?;
+            app.database.set_source(&key, id, &source.to_string(), Timestamp::now()).await?;
         }
         Ok(())
+    }
+
+    /// Says that the image of an enrolled face is kept. `false` if the face was removed meanwhile.
+    async fn keep_source(
+        &self,
+        app: &App,
+        current: &CurrentModel,
+        id: VectorId,
+        source: &BlobKey,
+    ) -> Result<bool, ApiError> {
+        let key = current.key(self.tenant);
+        if app.database.set_source(&key, id, &source.to_string(), Timestamp::now()).await? {
+            return Ok(true);
+        }
+        self.undo(app, current, id).await?;
+        app.check_comparable(self.tenant, self.subject).await?;
+        Ok(false)
     }
 
     /// Stores the vector of the model that compares. `false` if that was changed meanwhile.

@@ -1,11 +1,12 @@
 //! Why a request about faces is refused: status, code and text of each refusal.
 
 use api_kit::error::{ApiError, HttpError, RequestError, ServiceError};
-use contracts::{DetectionId, SubjectId, WatchlistName};
+use contracts::{DetectionId, SubjectId, VectorId, WatchlistName};
 use gallery::{CalibrationError, GalleryError};
 use http::StatusCode;
 use store::relational::MAX_VECTORS_OF_SUBJECT;
 use vision::pipeline::Failure;
+use vision::registry::OpenError;
 
 use super::watchlists::{MAX_WATCHLIST_SUBJECTS, MAX_WATCHLISTS};
 use crate::checks::ImageRefusal;
@@ -18,6 +19,11 @@ pub enum FaceError {
     /// No subject of the caller has the id.
     #[error("there is no subject {0}")]
     NoSubject(SubjectId),
+    /// The subject has no such enrolled face.
+    #[error(
+        "there is no enrolled face {1} of a subject {0}; GET /v1/faces/subjects/{0}/images lists those that there are"
+    )]
+    NoFace(SubjectId, VectorId),
     /// The subject has no consent, or it ended.
     #[error("the subject {0} has no valid consent; record it: PATCH /v1/faces/subjects/{0} with consent")]
     ConsentMissing(SubjectId),
@@ -37,7 +43,7 @@ pub enum FaceError {
     #[error("from: a subject cannot be merged with itself")]
     MergedWithItself,
     /// The subject would have too many faces.
-    #[error("a subject has at most {MAX_VECTORS_OF_SUBJECT} enrolled faces; delete the subject, or enrol fewer images")]
+    #[error("a subject has at most {MAX_VECTORS_OF_SUBJECT} enrolled faces; delete some, or enrol fewer images")]
     TooManyFaces,
     /// The caller has no watchlist with the name.
     #[error("there is no watchlist {0}; create it: PUT /v1/faces/watchlists/{0}")]
@@ -51,6 +57,9 @@ pub enum FaceError {
     /// The watchlist would have too many subjects.
     #[error("a watchlist has at most {MAX_WATCHLIST_SUBJECTS} subjects; use several")]
     WatchlistFull,
+    /// There are no bytes.
+    #[error("{0} is empty; send the bytes of an image")]
+    EmptyBody(&'static str),
     /// The face of an image cannot be compared or enrolled.
     #[error(transparent)]
     Image(#[from] ImageRefusal),
@@ -62,6 +71,15 @@ pub enum FaceError {
         "this server has no model that compares faces; the operator can fetch one: sightline models pull mobilefacenet_128d"
     )]
     NoModel,
+    /// The file of a model is not the right one.
+    #[error(
+        "the file of a model that compares faces is damaged on this server, or another one; the operator can fetch it again: sightline \
+         models list names it, then sightline models pull NAME"
+    )]
+    DamagedModel,
+    /// A model cannot be opened.
+    #[error("the models that compare faces cannot be opened on this server; the operator finds the cause in its log")]
+    UnusableModel,
     /// The tenant has as many subjects as it may.
     #[error(
         "there are {0} subjects, the most that a user may have; delete or merge some, or ask the operator to raise \
@@ -101,6 +119,7 @@ impl HttpError for FaceError {
     fn status_and_code(&self) -> (StatusCode, &'static str) {
         match self {
             Self::NoSubject(_)
+            | Self::NoFace(..)
             | Self::NoDetection(_)
             | Self::NotRejected(_)
             | Self::NoWatchlist(_)
@@ -110,6 +129,7 @@ impl HttpError for FaceError {
             Self::MergedWithItself | Self::NotAFaceModel(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid"),
             Self::ModelChanged => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
             Self::TooManyFaces | Self::TooManyWatchlists | Self::WatchlistFull => (StatusCode::CONFLICT, "conflict"),
+            Self::EmptyBody(_) => (StatusCode::UNPROCESSABLE_ENTITY, "empty_body"),
             Self::Image(refusal) => (StatusCode::UNPROCESSABLE_ENTITY, refusal.code()),
             Self::ConsentMissing(_) => (StatusCode::FORBIDDEN, "consent_missing"),
             Self::SearchOff => (StatusCode::FORBIDDEN, "search_off"),
@@ -117,6 +137,7 @@ impl HttpError for FaceError {
             Self::NoUser => (StatusCode::FORBIDDEN, "no_user"),
             Self::TooManyPhotos => (StatusCode::CONFLICT, "conflict"),
             Self::NoModel => (StatusCode::SERVICE_UNAVAILABLE, "no_face_model"),
+            Self::DamagedModel | Self::UnusableModel => (StatusCode::SERVICE_UNAVAILABLE, "face_model_unusable"),
             Self::TooManySubjects(_) => (StatusCode::CONFLICT, "too_many_subjects"),
             Self::ShareInUse(_) => (StatusCode::TOO_MANY_REQUESTS, "share_in_use"),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
@@ -143,6 +164,11 @@ impl From<EncodeError> for ApiError {
                 tracing::warn!(error = cause.to_string(), "faces cannot be compared");
                 FaceError::NoModel.into()
             }
+            // Logged where it was opened.
+            EncodeError::Unusable(OpenError::WrongModel { .. } | OpenError::Unreadable { .. }) => {
+                FaceError::DamagedModel.into()
+            }
+            EncodeError::Unusable(_) => FaceError::UnusableModel.into(),
             EncodeError::Image(Failure { code, message }) => ImageRefusal::Image { code, message }.into(),
             EncodeError::NoResult(cause) => {
                 tracing::warn!(error = cause, "faces cannot be compared");

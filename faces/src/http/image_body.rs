@@ -10,9 +10,17 @@ use http::header::CONTENT_TYPE;
 use vision::media::Format;
 
 use super::App;
+use super::error::FaceError;
 
 /// Maximum number of images of a form that are enrolled.
 pub const MAX_IMAGES: usize = 10;
+
+/// The response of a route that compares faces when it cannot.
+pub const UNAVAILABLE: ErrorResponse = ErrorResponse::with_retry(
+    "503",
+    "`no_face_model`: the server has no model that compares faces, until the operator fetches one; `unavailable`, `timeout`: not now; \
+     `busy`: too many bodies or images at the same time; `disk_full`, `data_folder_lost`: nothing can be stored until the operator acts",
+);
 
 /// The bytes of an image, in any accepted format. Its reservation ends with this value.
 pub struct ImageBody {
@@ -24,6 +32,10 @@ pub struct ImageBody {
 impl Argument for ImageBody {
     fn describe(requirements: &mut Requirements) {
         requirements.errors.extend(BODY_ERRORS);
+        requirements.errors.push(ErrorResponse::new(
+            "422",
+            "`empty_body`: the body has no bytes; `invalid`: a value is out of its range; the detail says what is allowed",
+        ));
         requirements.errors.push(ErrorResponse::with_retry(
             "429",
             "`rate_limited`: too many requests; `share_in_use`: too many images of this user are compared at the same time",
@@ -108,6 +120,7 @@ pub enum EnrolmentImages {
 impl Argument for EnrolmentBody {
     fn describe(requirements: &mut Requirements) {
         ImageBody::describe(requirements);
+        requirements.errors.push(UNAVAILABLE);
     }
 }
 
@@ -163,7 +176,10 @@ async fn file(app: &App, mut field: FormField) -> Result<Bytes, ApiError> {
 }
 
 /// The bytes, if they begin as those of an image.
-pub fn as_image(what: &str, encoded: Bytes) -> Result<Bytes, ApiError> {
+pub fn as_image(what: &'static str, encoded: Bytes) -> Result<Bytes, ApiError> {
+    if encoded.is_empty() {
+        return Err(FaceError::EmptyBody(what).into());
+    }
     if Format::of(&encoded).is_none() {
         return Err(RequestError::UnsupportedMediaType(format!("{what} must be a JPEG, PNG or WebP image")).into());
     }

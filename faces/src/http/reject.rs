@@ -109,7 +109,8 @@ async fn own_detection(app: &App, caller: &Caller, id: &DetectionId) -> Result<S
     Ok(found.ok_or_else(|| FaceError::NoDetection(id.clone()))?)
 }
 
-/// Makes the face of a detection a negative of the subject. The same detection has the same negative.
+/// Makes the face of a detection a negative of its subject, or of the one into which that was merged. The same detection has the same negative,
+/// also after a merge: its id follows from the subject of the detection.
 async fn add_negative(
     app: &App,
     caller: &Caller,
@@ -121,7 +122,9 @@ async fn add_negative(
     let of_model = |model: &str| vector_ids::of_negative(subject, model, &detection.id);
     let (ids, id) = (vector_ids::of_any_model(&active, &galleries, of_model), of_model(&active));
     let key = GalleryKey { tenant: caller.tenant.clone(), model: active };
-    let known = app.database.vectors_of_subject(&key, subject).await.map_err(gallery_failure)?;
+    // The detection keeps the id of a subject that was merged, and its person is the one that stays.
+    let person = app.database.merged_into(&caller.tenant, &[subject]).await?.remove(&subject).unwrap_or(subject);
+    let known = app.database.vectors_of_subject(&key, person).await.map_err(gallery_failure)?;
     if let Some(known) = known.iter().find(|vector| ids.contains(&vector.id)) {
         return Ok(Ok(known.id));
     }
@@ -138,7 +141,7 @@ async fn add_negative(
     };
     let Some(face) = face_at(faces, detection.detection.bounds) else { return Ok(Err(NoNegative::FaceNotFound)) };
     let Some(embedding) = face.embedding else { return Ok(Err(NoNegative::FaceNotComparable)) };
-    let vector = StoredVector { id, subject, kind: VectorKind::Negative, embedding };
+    let vector = StoredVector { id, subject: person, kind: VectorKind::Negative, embedding };
     let source = detection.id.to_string();
     let target = app.database.face_models().await?.and_then(|models| models.target);
     match app.database.put_face(&key, &vector, Some(&source), target.as_deref(), Timestamp::now()).await? {

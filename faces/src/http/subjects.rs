@@ -3,7 +3,7 @@
 use accounts::Caller;
 use api_kit::auth::{AuthError, Authorized};
 use api_kit::error::{ApiError, RequestError, ServiceError};
-use api_kit::extract::{DEFAULT_LIMIT, NoQuery, PathId, StrictQuery, cursor_of, limit, page};
+use api_kit::extract::{DEFAULT_LIMIT, MAX_LIMIT, NoQuery, PathId, StrictQuery, cursor_of, limit, page};
 use api_kit::json_body::JsonBody;
 use api_kit::routes;
 use api_kit::scope::{FacesRead, FacesWrite};
@@ -21,6 +21,7 @@ use store::{Forgotten, List, PageCursor};
 use uuid::Uuid;
 
 use super::error::FaceError;
+use super::subject_views::{view_of, views};
 use super::{App, Routes};
 use crate::consent::end_consent;
 use crate::forget::{erase_photographs, forget, remaining};
@@ -31,6 +32,9 @@ const MAX_REFERENCE: usize = 200;
 const CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(5);
 /// Both databases store every time up to this one: 9999-01-01.
 const LAST_DAY: Timestamp = Timestamp::constant(253_370_764_800, 0);
+
+// One more than a page is read, to find out whether there is a next one.
+const _: () = assert!(MAX_LIMIT < MAX_SUBJECTS_PAGE);
 
 /// The routes of this file.
 pub fn routes() -> Routes {
@@ -45,7 +49,7 @@ pub struct SubjectsQuery {
     #[param(value_type = Option<String>)]
     external_id: Option<String>,
     /// Items of a page.
-    #[param(value_type = Option<u32>, minimum = 1, maximum = 499, default = 50)]
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 50)]
     limit: u32,
     /// The `next_cursor` of the previous page.
     #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9_-]{8,256}$")]
@@ -56,10 +60,6 @@ impl Parameters for SubjectsQuery {
     fn parse(query: &mut Query) -> Result<Self, Invalid> {
         let cursor = query.text("cursor")?.map(|text| cursor_of(List::Subjects, &text)).transpose()?;
         let limit = limit(query, DEFAULT_LIMIT)?;
-        // One more than a page is read, to find out whether there is a next one.
-        if limit >= MAX_SUBJECTS_PAGE {
-            return Err(Invalid(format!("limit must be a whole number from 1 to {}", MAX_SUBJECTS_PAGE - 1)));
-        }
         let external_id = query.text("external_id")?;
         check_text("external_id", external_id.as_deref())?;
         Ok(Self { external_id, limit, cursor })
@@ -79,12 +79,13 @@ pub async fn list(
     let SubjectsQuery { external_id, limit, cursor } = query;
     if let Some(external_id) = external_id {
         let found = app.database.subject_by_external_id(&caller.tenant, &external_id).await?;
-        return Ok(Json(Page { items: found.into_iter().map(view).collect(), next_cursor: None }));
+        let items = views(&app, &caller, found.into_iter().collect()).await?;
+        return Ok(Json(Page { items, next_cursor: None }));
     }
     let records = app.database.subjects(&caller.tenant, cursor.as_ref(), limit + 1).await?;
     let cursor_of = |last: &SubjectRecord| PageCursor { at: last.created_at, id: last.id.to_string() };
     let Page { items, next_cursor } = page(List::Subjects, limit, records, cursor_of);
-    Ok(Json(Page { items: items.into_iter().map(view).collect(), next_cursor }))
+    Ok(Json(Page { items: views(&app, &caller, items).await?, next_cursor }))
 }
 
 /// Creates a subject. A face of it is enrolled by `POST /v1/faces/subjects/{id}/images`.
@@ -111,7 +112,7 @@ pub async fn create(
     let new = relational::NewSubject { id, external_id, name, metadata, consent };
     let outcome = app.database.add_subject(&caller.tenant, caller.user, &new, Timestamp::now()).await?;
     written(outcome, id)?;
-    let created = Json(subject(&app, &caller, id).await?);
+    let created = Json(view_of(&app, &caller, id).await?);
     Ok((StatusCode::CREATED, [(LOCATION, format!("/v1/faces/subjects/{id}"))], created).into_response())
 }
 
@@ -130,7 +131,7 @@ pub async fn one(
     PathId(id): PathId<SubjectId>,
     _: NoQuery,
 ) -> Result<Json<SubjectView>, ApiError> {
-    Ok(Json(subject(&app, &caller, id).await?))
+    Ok(Json(view_of(&app, &caller, id).await?))
 }
 
 /// Changes a subject. With `consent` as `null`, the consent is withdrawn: the enrolled faces are erased, and no search that begins after
@@ -158,15 +159,21 @@ pub async fn change(
     let metadata = metadata.map(Option::unwrap_or_default);
     let change = relational::SubjectChange { external_id, name, metadata, consent };
     let now = Timestamp::now();
+    let end = || end_consent(&app.database, &*app.blobs, &caller.tenant, id, now);
+    if matches!(change.consent, Some(Some(_))) {
+        // What an earlier consent leaves to be deleted, before the new one is recorded.
+        end().await?;
+    }
     written(app.database.change_subject(&caller.tenant, id, &change, now).await?, id)?;
     if change.consent == Some(None) {
-        end_consent(&app.database, &*app.blobs, &caller.tenant, id, now).await?;
+        end().await?;
     }
-    Ok(Json(subject(&app, &caller, id).await?))
+    Ok(Json(view_of(&app, &caller, id).await?))
 }
 
 /// Merges another subject into this one: two that are the same person. The other's enrolled faces become this one's, and the other is
-/// deleted with its name, external id and metadata. On watchlists this one takes its place. After an error, send the request again: it does
+/// deleted with its name, external id and metadata. Detections and alerts from before keep the other's id, and detections are shown with this
+/// one's name. On watchlists this one takes its place. After an error, send the request again: it does
 /// the rest.
 #[utoipa::path(
     post, path = "/v1/faces/subjects/{id}/merge", operation_id = "merge_subjects", tag = "faces", request_body = SubjectMerge,
@@ -192,11 +199,11 @@ pub async fn merge(
         MergeOutcome::Unknown(unknown) if unknown == from && is_merged_into(&app, &caller, from, id).await? => {}
         MergeOutcome::Unknown(unknown) => return Err(FaceError::NoSubject(unknown).into()),
         MergeOutcome::Itself => return Err(FaceError::MergedWithItself.into()),
-        MergeOutcome::NoConsent => return Err(FaceError::ConsentMissing(id).into()),
+        MergeOutcome::NoConsent(id) => return Err(FaceError::ConsentMissing(id).into()),
         MergeOutcome::TooMany => return Err(FaceError::TooManyFaces.into()),
     }
     app.documents.leave_watchlists(&caller.tenant, from, Some(id)).await?;
-    Ok(Json(subject(&app, &caller, id).await?))
+    Ok(Json(view_of(&app, &caller, id).await?))
 }
 
 async fn is_merged_into(app: &App, caller: &Caller, from: SubjectId, into: SubjectId) -> Result<bool, ApiError> {
@@ -241,17 +248,6 @@ pub async fn remove(
     let Forgotten { detections, alerts, images, enrolment_images } = forgotten;
     let remaining = remaining(&app.topics, now);
     Ok(Json(DeletedSubject { enrolled, negatives, models, detections, alerts, images, enrolment_images, remaining }))
-}
-
-/// A subject of the caller.
-async fn subject(app: &App, caller: &Caller, id: SubjectId) -> Result<SubjectView, ApiError> {
-    let record = app.database.subject(&caller.tenant, id).await?.ok_or(FaceError::NoSubject(id))?;
-    Ok(view(record))
-}
-
-fn view(record: SubjectRecord) -> SubjectView {
-    let SubjectRecord { id, external_id, name, metadata, consent, created_at, updated_at } = record;
-    SubjectView { id, external_id, name, metadata, consent, created_at, updated_at }
 }
 
 /// Names are shown, and databases do not store every control character.

@@ -3,6 +3,8 @@
 use std::path::Path;
 
 use reqwest::Method;
+use reqwest::multipart::{Form, Part};
+use serde_json::Value;
 use vision::media::{DecodeLimits, decode};
 
 use crate::test_service::TestService;
@@ -134,9 +136,9 @@ fn cases(samples: &Path) -> Vec<(&'static str, Vec<u8>, &'static str, &'static s
         ("tiny", png(&photograph.smaller(16)), "face_not_comparable", "face_not_comparable"),
         ("a dot", png(&photograph.smaller(50)), "no_face", "no_face"),
         ("blurred", png(&half.blurred(17)), "face_blurred", "ok"),
-        ("lies", png(&left), "face_not_upright", "ok"),
-        ("stands on the head", png(&over), "face_not_upright", "ok"),
-        ("lies on the other side", png(&over.turned_left()), "face_not_upright", "ok"),
+        ("lies", png(&left), "face_not_upright", "face_not_upright"),
+        ("stands on the head", png(&over), "face_not_upright", "face_not_upright"),
+        ("lies on the other side", png(&over.turned_left()), "face_not_upright", "face_not_upright"),
         ("drawing", png(&drawing()), "no_face", "no_face"),
         ("noise", png(&noise()), "no_face", "no_face"),
         ("black", constant(0), "no_face", "no_face"),
@@ -145,7 +147,9 @@ fn cases(samples: &Path) -> Vec<(&'static str, Vec<u8>, &'static str, &'static s
         ("truncated JPEG", jpeg[..jpeg.len() / 2].to_vec(), "invalid_image", "invalid_image"),
         ("truncated PNG", png(&half)[..20_000].to_vec(), "invalid_image", "invalid_image"),
         ("too large", too_large(), "image_too_large", "image_too_large"),
-        ("nothing", Vec::new(), "unsupported_media_type", "unsupported_media_type"),
+        ("a strip", png(&RgbImage::of(1, 65_536, |_, _| [90; 3])), "image_too_large", "image_too_large"),
+        ("nothing", Vec::new(), "empty_body", "empty_body"),
+        ("the start of a JPEG", jpeg[..3].to_vec(), "invalid_image", "invalid_image"),
         ("turned, and EXIF says so", with_chunk(&png(&left), *b"eXIf", TURN_RIGHT), "ok", "ok"),
         ("16 bits", half.png(png::BitDepth::Sixteen), "ok", "ok"),
         ("CMYK", CMYK.to_vec(), "ok", "ok"),
@@ -172,6 +176,27 @@ async fn each_route_names_what_is_wrong_with_an_image() {
             assert!(says_why, "{name}: {path}: {body}");
         }
     }
+}
+
+/// Upside down, the two people of this test have a similarity above the threshold.
+#[tokio::test]
+async fn turned_photographs_of_strangers_are_not_compared() {
+    let Some((service, faces)) = TestService::with_models("turned_photographs_of_strangers").await else { return };
+    let upside_down = |name: &str| {
+        let turned = RgbImage::read(&faces.join(name)).turned_left().turned_left();
+        turned.png(png::BitDepth::Eight)
+    };
+    let upright = |name: &str| std::fs::read(faces.join(name)).unwrap();
+    let verdict = async |image: Vec<u8>, other: Vec<u8>| {
+        let form = Form::new().part("image", Part::bytes(image)).part("other", Part::bytes(other));
+        let (status, body) = service.form("a", "/v1/faces/verify", form).await;
+        (status.as_u16(), body["code"].as_str().unwrap_or_default().to_owned(), body["same"].clone())
+    };
+    let refused = (422, "face_not_upright".to_owned(), Value::Null);
+    assert_eq!(verdict(upside_down("obama_a.jpg"), upside_down("biden_a.jpg")).await, refused);
+    assert_eq!(verdict(upside_down("obama_a.jpg"), upright("obama_b.jpg")).await, refused, "the first");
+    assert_eq!(verdict(upright("obama_b.jpg"), upside_down("obama_a.jpg")).await, refused, "the second");
+    assert_eq!(verdict(upright("obama_a.jpg"), upright("obama_b.jpg")).await, (200, String::new(), true.into()));
 }
 
 #[tokio::test]

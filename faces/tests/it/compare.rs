@@ -17,6 +17,10 @@ async fn a_person_is_verified_and_found_on_another_photograph() {
     let (obama, biden) = (service.subject("a", "Obama").await, service.subject("a", "Biden").await);
     service.enrol("a", &obama, &faces.join("obama_a.jpg")).await;
     service.enrol("a", &biden, &faces.join("biden_a.jpg")).await;
+    let nobody = service.subject("a", "Nobody").await;
+    let path = format!("/v1/faces/verify?subject={nobody}");
+    let (_, verdict) = service.send("a", Method::POST, &path, image("obama_b.jpg")).await;
+    assert_eq!((&verdict["same"], &verdict["reason"]), (&false.into(), &"no_faces".into()), "{verdict}");
     for (photograph, subject, same) in
         [("obama_b.jpg", &obama, true), ("obama_b.jpg", &biden, false), ("biden_b.jpg", &biden, true)]
     {
@@ -24,6 +28,7 @@ async fn a_person_is_verified_and_found_on_another_photograph() {
         let (status, verdict) = service.send("a", Method::POST, &path, image(photograph)).await;
         assert_eq!(status, StatusCode::OK, "{verdict}");
         assert_eq!(verdict["same"], same, "{photograph}: {verdict}");
+        assert_eq!(verdict["reason"].as_str(), (!same).then_some("below_threshold"), "{photograph}: {verdict}");
     }
     let (_, found) = service.send("a", Method::POST, "/v1/faces/search", image("obama_c.jpg")).await;
     let matches = found["matches"].as_array().unwrap();
@@ -172,6 +177,7 @@ async fn a_person_whose_consent_ends_is_not_found_any_more() {
     change(serde_json::json!({"consent": null})).await;
     assert_eq!(found().await, (0, 0), "at once after it is withdrawn");
 
+    change(consent(None)).await;
     service.enrol("a", &obama, &faces.join("obama_a.jpg")).await;
     let begun = Instant::now();
     assert_eq!(found().await, (1, 1));
@@ -226,7 +232,7 @@ async fn images_without_exactly_one_face_are_refused_by_name() {
         (photograph("solvay_1927_29faces.jpg"), (422, "several_faces")),
         (photograph("../vehicles/highway_1.jpg"), (422, "no_face")),
         (photograph("obama_a.jpg")[..2_000].to_vec(), (422, "invalid_image")),
-        (Vec::new(), (415, "unsupported_media_type")),
+        (Vec::new(), (422, "empty_body")),
     ];
     for (body, (status, code)) in cases {
         assert_eq!(service.refused("a", Method::POST, &path, body).await, (status, code.to_owned()));

@@ -61,6 +61,30 @@ async fn a_subjects_images_are_deleted_with_it_also_those_of_merged_ones() {
     assert_eq!(service.image_count(), 1, "that of the other subject stays");
 }
 
+#[tokio::test]
+async fn a_wrong_photograph_is_deleted_and_finds_nobody_any_more() {
+    let name = "a_wrong_photograph_is_deleted";
+    let Some((service, faces)) = TestService::with_models_and(name, KEEP).await else { return };
+    let obama = service.subject("a", "Obama").await;
+    let path = format!("/v1/faces/subjects/{obama}/images");
+    let image = |name: &str| std::fs::read(faces.join(name)).unwrap();
+    service.enrol("a", &obama, &faces.join("obama_a.jpg")).await;
+    let (_, wrong) = service.send("a", Method::POST, &path, image("biden_a.jpg")).await;
+    let matches = async |name: &str| {
+        let (_, found) = service.send("a", Method::POST, "/v1/faces/search", image(name)).await;
+        found["matches"].as_array().unwrap().len()
+    };
+    assert_eq!((matches("biden_b.jpg").await, matches("obama_b.jpg").await, service.image_count()), (1, 1, 2));
+    let (_, listed) = service.get("a", &path).await;
+    let kept = listed["items"].as_array().unwrap().iter().filter(|face| face["image_kept"] == true).count();
+    assert_eq!(kept, 2, "{listed}");
+
+    let delete = format!("{path}/{}", wrong["id"].as_str().unwrap());
+    assert_eq!(service.send("a", Method::DELETE, &delete, Vec::new()).await.0, StatusCode::NO_CONTENT);
+
+    assert_eq!((matches("biden_b.jpg").await, matches("obama_b.jpg").await, service.image_count()), (0, 1, 1));
+}
+
 /// As after a crash between the vectors and the images.
 #[tokio::test]
 async fn deleting_again_deletes_the_images_that_are_left() {

@@ -5,8 +5,10 @@
 mod bad_input;
 mod compare;
 mod forget;
+mod images;
 mod kept_images;
 mod model;
+mod model_file;
 mod reject;
 mod stored;
 mod subjects;

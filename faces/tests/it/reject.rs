@@ -85,6 +85,9 @@ async fn a_rejected_face_is_not_that_person_from_then_on() {
     assert!(rejected["negative"].is_string() && rejected.get("reason").is_none(), "{rejected}");
     assert_eq!(reject(&service, "a", &frame).await.1, rejected);
     assert_eq!(matches().await, 0);
+    let path = format!("/v1/faces/verify?subject={obama}");
+    let (_, verdict) = service.send("a", Method::POST, &path, image("obama_b.jpg")).await;
+    assert_eq!((&verdict["same"], &verdict["reason"]), (&json!(false), &json!("rejected")), "{verdict}");
     let (_, back) = take_back(&service, "a", &frame).await;
     assert_eq!(back["negative"], rejected["negative"]);
     assert_eq!(matches().await, 1);
@@ -96,4 +99,34 @@ async fn a_rejected_face_is_not_that_person_from_then_on() {
     store::Blobs::delete(&*service.blobs, &frame.image).await.unwrap();
     assert_eq!(reject(&service, "a", &frame).await.1["reason"], "image_not_kept");
     assert_eq!(matches().await, 1, "without a negative, the face is taken for the subject again");
+}
+
+#[tokio::test]
+async fn a_face_of_a_merged_subject_becomes_a_negative_of_the_one_that_stays() {
+    let Some((service, faces)) = TestService::with_models("a_face_of_a_merged_subject").await else { return };
+    let image = || std::fs::read(faces.join("obama_b.jpg")).unwrap();
+    let (obama, earlier) = (service.subject("a", "Obama").await, service.subject("a", "Barack").await);
+    service.enrol("a", &obama, &faces.join("obama_a.jpg")).await;
+    // The box of the face, as the detector finds it.
+    let scratch = service.subject("c", "Scratch").await;
+    let path = format!("/v1/faces/subjects/{scratch}/images");
+    let (_, found) = service.send("c", Method::POST, &path, image()).await;
+    let bounds: BoundingBox = serde_json::from_value(found["box"].clone()).unwrap();
+    let frame = service.seen("a", &earlier, bounds, image()).await;
+    let merge = format!("/v1/faces/subjects/{obama}/merge");
+    assert_eq!(service.json("a", Method::POST, &merge, json!({"from": earlier})).await.0, StatusCode::OK);
+    let matches = async || {
+        let (_, found) = service.send("a", Method::POST, "/v1/faces/search", image()).await;
+        found["matches"].as_array().unwrap().len()
+    };
+    assert_eq!(matches().await, 1);
+
+    let (status, rejected) = reject(&service, "a", &frame).await;
+
+    assert_eq!((status, &rejected["subject"]), (StatusCode::OK, &json!(earlier)), "{rejected}");
+    assert!(rejected["negative"].is_string() && rejected.get("reason").is_none(), "{rejected}");
+    assert_eq!(matches().await, 0, "it is not the one that stays");
+    assert_eq!(reject(&service, "a", &frame).await.1, rejected);
+    assert_eq!(take_back(&service, "a", &frame).await.1["negative"], rejected["negative"]);
+    assert_eq!(matches().await, 1);
 }

@@ -36,6 +36,32 @@ async fn subjects_are_created_read_changed_and_deleted() {
 }
 
 #[tokio::test]
+async fn without_the_scope_to_read_responses_have_ids_and_times_alone() {
+    let service = TestService::start(None).await;
+    let given = json!({"given_at": "2020-01-02T00:00:00Z", "reference": "form 7"});
+    let new = json!({"name": "Ann", "external_id": "7", "metadata": {"team": "red"}, "consent": given});
+    let (_, ann) = service.json("a", Method::POST, "/v1/faces/subjects", new).await;
+    let path = format!("/v1/faces/subjects/{}", ann["id"].as_str().unwrap());
+    let (writer, other) = ("a:faces:write", service.subject("a", "Ben").await);
+    for (method, path, body) in [
+        (Method::PATCH, path.clone(), json!({})),
+        (Method::PATCH, path.clone(), json!({"name": "Anna"})),
+        (Method::POST, format!("{path}/merge"), json!({"from": other})),
+        (Method::POST, "/v1/faces/subjects".to_owned(), json!({"name": "Cid"})),
+    ] {
+        let (status, view) = service.json(writer, method.clone(), &path, body).await;
+        assert!(status.is_success(), "{method} {path}: {view}");
+        let fields: Vec<&str> = view.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(fields, ["created_at", "id", "updated_at"], "{method} {path}: {view}");
+    }
+    let (_, read) = service.get("a", &path).await;
+    assert_eq!((&read["name"], &read["external_id"], &read["faces"]), (&json!("Anna"), &json!("7"), &json!(0)));
+    for path in [&path, &format!("{path}/images")] {
+        assert_eq!(service.refused(writer, Method::GET, path, Vec::new()).await.0, 403, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn the_list_has_every_subject_once() {
     let service = TestService::start(None).await;
     for number in 0..7 {
@@ -49,6 +75,12 @@ async fn the_list_has_every_subject_once() {
         cursor = format!("&cursor={next}");
     }
     assert_eq!(names, ["6", "5", "4", "3", "2", "1", "0"]);
+    let (status, all) = service.get("a", "/v1/faces/subjects?limit=1000").await;
+    assert_eq!((status, all["items"].as_array().map(Vec::len)), (StatusCode::OK, Some(7)));
+    for limit in ["0", "1001", "x"] {
+        let (_, refused) = service.get("a", &format!("/v1/faces/subjects?limit={limit}")).await;
+        assert_eq!(refused["detail"], "limit must be a whole number from 1 to 1000", "{limit}");
+    }
 }
 
 #[tokio::test]
@@ -68,6 +100,7 @@ async fn another_tenant_finds_and_changes_nothing() {
     ] {
         assert_eq!(service.json_refused("b", method.clone(), path, &body).await, not_found, "{method} {path}");
     }
+    let face = service.put_face("a", &id, 1).await;
     let list = "/v1/faces/watchlists/staff".to_owned();
     let members = json!({"subjects": [id]});
     assert_eq!(service.json("a", Method::PUT, &list, members.clone()).await.0, StatusCode::OK);
@@ -81,6 +114,8 @@ async fn another_tenant_finds_and_changes_nothing() {
         (Method::GET, path.clone()),
         (Method::DELETE, path.clone()),
         (Method::POST, format!("{path}/images")),
+        (Method::GET, format!("{path}/images")),
+        (Method::DELETE, format!("{path}/images/{face}")),
         (Method::POST, format!("/v1/faces/verify?subject={id}")),
     ] {
         let refused = service.refused("b", method.clone(), &path, PNG.to_vec()).await;
@@ -90,7 +125,7 @@ async fn another_tenant_finds_and_changes_nothing() {
     assert_eq!((status.as_u16(), &refused["code"]), (404, &json!("not_found")), "images in a form");
     let (_, document) = service.get("b", "/openapi.json").await;
     let paths = document["paths"].as_object().unwrap().keys().filter(|path| path.contains('{'));
-    let walked = ["", "/images", "/merge"].map(|rest| format!("/v1/faces/subjects/{{id}}{rest}"));
+    let walked = ["", "/images", "/images/{image}", "/merge"].map(|rest| format!("/v1/faces/subjects/{{id}}{rest}"));
     // reject.rs has the one with a detection.
     let walked = std::iter::once("/v1/detections/{id}/reject").chain(walked.iter().map(String::as_str));
     let walked = walked.chain(["/v1/faces/watchlists/{name}", "/v1/faces/watchlists/{name}/subjects/{id}"]);
@@ -104,6 +139,7 @@ async fn another_tenant_finds_and_changes_nothing() {
     assert_eq!(service.refused("b", Method::PUT, &format!("{list}/subjects/{id}"), Vec::new()).await, not_found);
     assert_eq!(service.get("a", &list).await.1["subjects"], json!([id]));
     assert_eq!(service.get("a", &path).await.1["name"], "Ann");
+    assert_eq!(service.get("a", &format!("{path}/images")).await.1["items"].as_array().unwrap().len(), 1);
 }
 
 #[tokio::test]
@@ -114,6 +150,20 @@ async fn the_document_is_also_below_the_path_of_faces() {
     assert_eq!(status, 200);
     assert_eq!(below["paths"], document["paths"]);
     assert!(below["paths"]["/v1/faces/search"]["post"].is_object(), "{below}");
+    for (path, codes) in [
+        ("/v1/faces/verify", ["no_face", "several_faces", "face_not_upright", "face_not_comparable", "empty_body"]),
+        ("/v1/faces/search", ["no_face", "several_faces", "face_not_upright", "face_not_comparable", "empty_body"]),
+        (
+            "/v1/faces/subjects/{id}/images",
+            ["no_face", "several_faces", "face_not_upright", "face_blurred", "empty_body"],
+        ),
+    ] {
+        let responses = &document["paths"][path]["post"]["responses"];
+        let described = |status: &str| responses[status]["description"].as_str().unwrap_or_default();
+        let missing: Vec<_> = codes.iter().filter(|code| !described("422").contains(&format!("`{code}`"))).collect();
+        assert!(missing.is_empty(), "{path}: {missing:?}");
+        assert!(described("503").contains("`no_face_model`"), "{path}: {}", described("503"));
+    }
     assert_eq!(below["components"], document["components"], "a client can be generated from it");
 }
 
@@ -154,7 +204,8 @@ async fn without_consent_nobody_is_enrolled_or_verified_where_it_is_required() {
     service.json("a", Method::PATCH, &path, json!({"name": "Anna"})).await;
     assert_eq!(refusal(&ann).await, compared, "another change leaves it");
     let (status, withdrawn) = change(json!(null)).await;
-    assert_eq!((status, withdrawn.get("consent")), (StatusCode::OK, None));
+    assert_eq!((status, &withdrawn["consent"]["given_at"]), (StatusCode::OK, &given["given_at"]));
+    assert!(withdrawn["consent"]["until"].is_string(), "it ended: {withdrawn}");
     assert_eq!(refusal(&ann).await, missing);
 }
 
@@ -200,13 +251,15 @@ async fn bad_requests_are_refused_by_name() {
         assert_eq!(refused, (refusal.0, refusal.1.to_owned()), "{body}");
     }
     assert_eq!(service.json_refused("a:faces:read", Method::POST, subjects, "{}").await, (403, "forbidden".to_owned()));
+    let nothing = json!({"name": null, "external_id": null, "metadata": null, "consent": null});
+    assert_eq!(service.json("a", Method::POST, subjects, nothing).await.0, StatusCode::CREATED, "null is as no field");
     let itself = json!({"from": id}).to_string();
     let merge = format!("{subjects}/{id}/merge");
     assert_eq!(service.json_refused("a", Method::POST, &merge, &itself).await, (422, "invalid".to_owned()));
     for (token, method, path, body, (status, code)) in [
         ("a", Method::POST, subjects, "{}", (415, "unsupported_media_type")),
         ("a", Method::GET, "/v1/faces/subjects?limit=0", "", (422, "invalid")),
-        ("a", Method::GET, "/v1/faces/subjects?limit=500", "", (422, "invalid")),
+        ("a", Method::GET, "/v1/faces/subjects?limit=1001", "", (422, "invalid")),
         ("a", Method::GET, "/v1/faces/subjects?cursor=x", "", (422, "invalid")),
         ("a", Method::GET, "/v1/faces/subjects?external_id=a%00", "", (422, "invalid")),
         ("a", Method::GET, "/v1/faces/subjects/1", "", (422, "invalid")),
@@ -214,6 +267,9 @@ async fn bad_requests_are_refused_by_name() {
         ("a", Method::GET, "/v1/faces", "", (404, "unknown_path")),
         ("a", Method::PUT, subjects, "", (405, "method_not_allowed")),
         ("a:faces:write", Method::GET, subjects, "", (403, "forbidden")),
+        ("a", Method::POST, &images, "", (422, "empty_body")),
+        ("a", Method::POST, "/v1/faces/search", "", (422, "empty_body")),
+        ("a", Method::POST, "/v1/users/me/photo", "", (422, "empty_body")),
         ("a", Method::POST, &images, "text", (415, "unsupported_media_type")),
         ("a", Method::POST, "/v1/faces/search", "text", (415, "unsupported_media_type")),
     ] {

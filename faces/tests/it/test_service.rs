@@ -6,11 +6,13 @@ use std::sync::Arc;
 use accounts::{AccessError, Accounts, Caller, Scope};
 use async_trait::async_trait;
 use clap::Parser;
-use contracts::{FrameId, Topics};
+use contracts::{FrameId, Topics, VectorId};
 use faces::uploads::Uploads;
 use faces::{Config, Deps, SharedArgs};
+use gallery::{Embedding, GalleryKey, StoredVector, VectorKind};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
+use store::relational::VectorWriteOutcome;
 use store::{ObjectBlobs, Relational, SqliteDocuments};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -218,6 +220,22 @@ impl TestService {
             self.json(token, Method::POST, "/v1/faces/subjects", serde_json::json!({"name": name})).await;
         assert_eq!(status, StatusCode::CREATED, "{subject}");
         subject["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Stores a face of a subject without a model, as the enrolment of an image of its own does. Returns its id.
+    pub async fn put_face(&self, tenant: &str, subject: &str, number: u128) -> VectorId {
+        let mut numbers = [0.0; 128];
+        numbers[number as usize % 128] = 1.0;
+        let vector = StoredVector {
+            id: VectorId::from_uuid(uuid::Uuid::from_u128(number)),
+            subject: subject.parse().unwrap(),
+            kind: VectorKind::Enrolled,
+            embedding: Embedding::new(&numbers, numbers.len()).unwrap(),
+        };
+        let key = GalleryKey { tenant: tenant.parse().unwrap(), model: "mobilefacenet_128d".to_owned() };
+        let put = self.database.put_face(&key, &vector, None, None, jiff::Timestamp::now()).await.unwrap();
+        assert_eq!(put, VectorWriteOutcome::Stored);
+        vector.id
     }
 
     /// Enrols an image.

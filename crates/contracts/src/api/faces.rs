@@ -43,8 +43,8 @@ pub struct NewSubject {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// Further data: a JSON object of at most 4 KiB.
-    #[serde(default, skip_serializing_if = "Map::is_empty")]
-    #[schema(value_type = Object)]
+    #[serde(default, deserialize_with = "null_is_empty", skip_serializing_if = "Map::is_empty")]
+    #[schema(value_type = Option<Object>)]
     pub metadata: Map<String, Value>,
     /// The consent to the use of the face.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -78,7 +78,12 @@ fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Res
     Option::deserialize(deserializer).map(Some)
 }
 
-/// A person whose face is enrolled or will be.
+/// An object, which is empty if it is given as `null`.
+fn null_is_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Map<String, Value>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// A person whose face is enrolled or will be. For a credential without the scope `faces:read`, only `id` and the times.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct SubjectView {
     /// Id of the subject.
@@ -96,12 +101,26 @@ pub struct SubjectView {
     /// The consent to the use of the face. After its end the subject has no enrolled faces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consent: Option<Consent>,
+    /// Enrolled faces of the model that compares.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub faces: Option<u64>,
     /// Time of creation.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
     /// Time of the last change, or when a face was last enrolled.
     #[schema(value_type = String, format = DateTime)]
     pub updated_at: Timestamp,
+}
+
+/// An enrolled face of a subject.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SubjectImage {
+    /// Id of the enrolled face, as the response to its enrolment has it.
+    pub id: VectorId,
+    /// The model that made the embedding.
+    pub model: String,
+    /// Whether the image is kept, so that the face can be embedded with another model.
+    pub image_kept: bool,
 }
 
 /// A subject whose enrolled faces move to another one. It is deleted then.
@@ -337,7 +356,10 @@ pub enum MissingFace {
 pub struct Verification {
     /// Whether it is the same person, at this rate of false matches.
     pub same: bool,
-    /// Cosine to the nearest enrolled face, -1 to 1; missing if none is enrolled.
+    /// Why it is not. Missing if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<NotSame>,
+    /// Cosine to the nearest enrolled face, -1 to 1; missing with the reasons `no_faces` and `rejected`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub similarity: Option<f32>,
     /// The similarity that is needed.
@@ -346,6 +368,18 @@ pub struct Verification {
     pub false_match_rate: f64,
     /// The model that compares.
     pub model: String,
+}
+
+/// Why a face is not that of a subject, or of another image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum NotSame {
+    /// The subject has no enrolled face of the model that compares.
+    NoFaces,
+    /// It resembles a face that was rejected as this subject more than the subject's own faces.
+    Rejected,
+    /// The similarity is below the threshold.
+    BelowThreshold,
 }
 
 /// The subjects that a face may be.

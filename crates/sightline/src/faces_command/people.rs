@@ -1,7 +1,9 @@
 //! The people of a folder: each folder in it is a person, and the images in that are enrolled.
 //!
 //! The first bytes of a file decide whether it is an image, and links are followed, as `push` does. A folder within the folder of a person
-//! is not searched: where the folders are one level too high, the images of many people would go to one subject.
+//! is not searched: where the folders are one level too high, the images of many people would go to one subject. A folder is one person,
+//! by its own name rather than by that of a link to it. Two spellings of a name that look the same (composed, and decomposed as macOS
+//! writes it) are one person too.
 
 use std::collections::HashSet;
 use std::fs::Metadata;
@@ -9,6 +11,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
+use unicode_normalization::UnicodeNormalization;
 
 use crate::sending::image_file::{is_side_file, may_be, media_type};
 
@@ -19,7 +22,7 @@ const LAYOUT: &str = "it needs a folder for each person, named as the person, wi
 /// A person with at least one image.
 #[derive(Debug)]
 pub struct Person {
-    /// Name of the folder.
+    /// Name of the folder, composed (NFC).
     pub name: String,
     /// Paths of the images, sorted.
     pub images: Vec<PathBuf>,
@@ -60,13 +63,23 @@ impl People {
     pub fn find(folder: &Path) -> anyhow::Result<Self> {
         let mut found = Self::default();
         let entries = entries(folder).with_context(|| format!("{} cannot be read", folder.display()))?;
-        for path in entries.iter().filter(|path| !is_side_file(path)) {
+        let entries = entries.iter().filter(|path| !is_side_file(path));
+        let (links, real): (Vec<_>, Vec<_>) = entries.partition(|path| path.is_symlink());
+        for path in real.into_iter().chain(links) {
             match std::fs::metadata(path) {
                 Ok(metadata) if metadata.is_dir() => found.add_person(path, &metadata),
                 Ok(_) => found.note(folder, path, "skipped: it is in no folder of a person"),
                 Err(error) => found.note(folder, path, &format!("skipped: it cannot be read: {error}")),
             }
         }
+        found.people.sort_by(|one, other| one.name.cmp(&other.name));
+        found.people.dedup_by(|same, person| {
+            let is_same = same.name == person.name;
+            if is_same {
+                person.images.append(&mut same.images);
+            }
+            is_same
+        });
         Ok(found)
     }
 
@@ -86,7 +99,7 @@ impl People {
                 self.note(parent, folder, "there is no JPEG, PNG or WebP image in it");
                 self.without += 1;
             }
-            Ok(images) => self.people.push(Person { name: name.to_owned(), images }),
+            Ok(images) => self.people.push(Person { name: name.nfc().collect(), images }),
             Err(error) => {
                 self.note(parent, folder, &format!("it cannot be read: {error}"));
                 self.without += 1;
@@ -211,6 +224,27 @@ mod tests {
         ];
         assert_eq!((found.notes.len(), found.without), (starts.len(), 0), "{:?}", found.notes);
         assert!(found.notes.iter().zip(starts).all(|(note, start)| note.starts_with(start)), "{:?}", found.notes);
+    }
+
+    #[test]
+    fn a_folder_has_its_own_name_and_not_that_of_a_link_to_it() {
+        let folder = folder(&[("zoe/1.jpg", JPEG)]);
+        symlink("zoe", folder.path().join("alias")).unwrap();
+        let found = People::find(folder.path()).unwrap();
+        assert_eq!(images(&found, folder.path()), ["zoe/1.jpg"]);
+        assert_eq!(found.people[0].name, "zoe");
+        assert_eq!(found.notes, ["alias: skipped: it is a link to the folder of another person"]);
+    }
+
+    #[test]
+    fn two_spellings_of_a_name_are_one_person() {
+        let (composed, decomposed) = ("\u{e9}clair", "e\u{301}clair");
+        let [first, second] = [format!("{composed}/1.jpg"), format!("{decomposed}/2.jpg")];
+        let folder = folder(&[(first.as_str(), JPEG), (second.as_str(), JPEG), ("zoe/1.jpg", JPEG)]);
+        let found = People::find(folder.path()).unwrap();
+        let people: Vec<_> = found.people.iter().map(|person| (person.name.as_str(), person.images.len())).collect();
+        assert_eq!(people, [("zoe", 1), (composed, 2)]);
+        assert_eq!((found.without, found.notes), (0, vec![]));
     }
 
     #[test]

@@ -21,7 +21,7 @@ use crate::sending::responses::{Tried, body};
 const SUBJECTS: &str = "/v1/faces/subjects";
 /// Codes of problems that decide what follows.
 const EXTERNAL_ID_TAKEN: &str = "external_id_taken";
-const NO_FACE_MODEL: &str = "no_face_model";
+const NO_FACE_MODEL: [&str; 2] = ["no_face_model", "face_model_unusable"];
 /// Longest time of a request, with its image.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// Pauses before a retry, where the server asks for no longer one.
@@ -145,5 +145,6 @@ pub fn ends_all(error: &anyhow::Error) -> bool {
 
 /// Whether the credential or the server is unfit for every request.
 fn refuses_all(refusal: &Refusal) -> bool {
-    [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&refusal.status) || refusal.code == NO_FACE_MODEL
+    [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&refusal.status)
+        || NO_FACE_MODEL.contains(&refusal.code.as_str())
 }

@@ -31,8 +31,9 @@ impl Up {
         public: &Listener,
         admin: Option<SocketAddr>,
         dependencies: &Dependencies,
+        face_models: Option<String>,
     ) -> anyhow::Result<StartupMessage> {
-        let runs_on = vec![
+        let mut runs_on = vec![
             ("log", dependencies.bus.describe()),
             ("documents", dependencies.documents.describe()),
             ("images", dependencies.blobs.describe()),
@@ -46,6 +47,7 @@ impl Up {
             ),
             ("detectors", self.detectors()?),
         ];
+        runs_on.extend(face_models.map(|models| ("faces", models)));
         let port = public.for_clients()?;
         Ok(StartupMessage {
             url: port.url.clone(),

@@ -31,10 +31,11 @@ const STORE_NOTHING: [&str; 9] = [
     "POST /v1/faces/search",
 ];
 
-/// Operations that are not tried: they need a recognised face, or a model that compares faces. They write to the same databases as the other
+/// Operations that are not tried: they need an enrolled or recognised face, or a model that compares faces. They write to the same databases as the other
 /// routes about subjects.
-const NEED_A_FACE: [&str; 4] = [
+const NEED_A_FACE: [&str; 5] = [
     "POST /v1/faces/subjects/{id}/images",
+    "DELETE /v1/faces/subjects/{id}/images/{image}",
     "PUT /v1/faces/model",
     "POST /v1/detections/{id}/reject",
     "DELETE /v1/detections/{id}/reject",

@@ -100,6 +100,30 @@ pub fn photographs(test: &str) -> Option<PathBuf> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn up_says_which_model_compares_faces() {
+    let test = "up_says_which_model_compares_faces";
+    let Some(models) = path_from_env(test, "SIGHTLINE_MODELS_DIR") else { return };
+    let (finds, compares) = (models.join("yunet_n_dynamic.onnx"), models.join("mobilefacenet_128d_batch.onnx"));
+    if !finds.exists() || !compares.exists() {
+        println!("skipped: {test}: SIGHTLINE_MODELS_DIR has not both models");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy(finds, folder.path().join("yunet_n_dynamic.onnx")).unwrap();
+    let up = TestServer::start(&[("SIGHTLINE_MODELS_DIR", folder.path().to_str().unwrap().to_owned())]).await;
+    let none = "no model compares faces: sightline models pull mobilefacenet_128d";
+    let line = format!("     faces  {none}\n");
+    testing::eventually("the line is printed", async || up.process.output().contains(&line)).await;
+    let note = async || {
+        let ready: Value = reqwest::get(format!("{}/readyz", up.url)).await.unwrap().json().await.unwrap();
+        ready["checks"]["face models"].as_str().unwrap_or_default().to_owned()
+    };
+    assert_eq!(note().await, none);
+    std::fs::copy(compares, folder.path().join("mobilefacenet_128d_batch.onnx")).unwrap();
+    assert_eq!(note().await, "mobilefacenet_128d compares the faces that yunet_n finds");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn faces_in_frames_are_those_of_enrolled_people() {
     let Some(photographs) = photographs("faces_in_frames_are_those_of_enrolled_people") else { return };
     let up = TestServer::start(&[("SIGHTLINE_FACES_LIVE", "on".to_owned())]).await;
@@ -124,6 +148,35 @@ async fn faces_in_frames_are_those_of_enrolled_people() {
     .await;
     let frames = client.json("/v1/frames").await.to_string();
     assert!(frames.contains(NAME), "a list of frames has names: {frames}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_detection_from_before_a_merge_has_the_name_of_the_subject_that_stays() {
+    let up = TestServer::start(&[]).await;
+    let operator = TestUser { id: String::new(), token: up.token.clone(), url: up.url.clone() };
+    let subject = async |name: &str| {
+        let (status, made) = operator.json(Method::POST, "/v1/faces/subjects", json!({"name": name})).await;
+        assert_eq!(status, StatusCode::CREATED, "{made}");
+        made["id"].as_str().unwrap().to_owned()
+    };
+    let (stays, merged) = (subject(NAME).await, subject("Ann").await);
+    let attributes = json!({"identity": "subject", "subject": merged, "similarity": 0.9});
+    let face = json!({"label": "face", "attributes": attributes});
+    let (status, sent) = operator.json(Method::POST, "/v1/detections", face).await;
+    assert_eq!(status, StatusCode::ACCEPTED, "{sent}");
+    let url = format!("{}/v1/detections/{}", up.url, sent["id"].as_str().unwrap());
+    let found = async || answer(reqwest::Client::new().get(&url).bearer_auth(&up.token)).await;
+    testing::eventually("the detection", async || found().await.0 == StatusCode::OK).await;
+    assert_eq!(found().await.1["subject_name"], "Ann");
+
+    let merge = format!("/v1/faces/subjects/{stays}/merge");
+    assert_eq!(operator.json(Method::POST, &merge, json!({"from": merged})).await.0, StatusCode::OK);
+
+    let (_, after) = found().await;
+    assert_eq!((&after["subject_name"], &after["attributes"]["subject"]), (&json!(NAME), &json!(merged)));
+    let gone = reqwest::Client::new().delete(format!("{}/v1/faces/subjects/{stays}", up.url)).bearer_auth(&up.token);
+    assert_eq!(answer(gone).await.0, StatusCode::OK);
+    assert_eq!(found().await.1.get("subject_name"), None, "the person is deleted");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

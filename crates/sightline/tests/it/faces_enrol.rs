@@ -183,7 +183,7 @@ fn a_server_that_stays_busy_fails_the_image_after_the_time_limit() {
 #[test]
 fn what_would_refuse_every_image_ends_the_command() {
     type Case = (server::Faults, &'static str, usize);
-    let cases: [Case; 4] = [
+    let cases: [Case; 5] = [
         (|_, _| Some(Fault::Problem("401 Unauthorized", "invalid_token", "the token is not valid")), "401", 1),
         (|_, _| Some(Fault::Problem("403 Forbidden", "forbidden", "the token lacks a scope")), "403", 1),
         (|_, _| Some(Fault::Problem("404 Not Found", "not_found", "no such path")), "does not recognise faces", 1),
@@ -193,6 +193,14 @@ fn what_would_refuse_every_image_ends_the_command() {
                 request.target.ends_with("/images").then_some(none)
             },
             "the face model is not installed (no_face_model)",
+            2,
+        ),
+        (
+            |request, _| {
+                let damaged = Fault::TryAgain(1, "face_model_unusable", "the file of a model is damaged");
+                request.target.ends_with("/images").then_some(damaged)
+            },
+            "the file of a model is damaged (face_model_unusable)",
             2,
         ),
     ];

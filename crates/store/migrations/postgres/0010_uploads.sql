@@ -1,11 +1,12 @@
 -- Photographs that verify users: whom the first one enrolled, and what each came to.
 
--- The subject of a user's own face, in the user's tenant. It may be deleted since; the next photograph then enrols another one.
+-- The subject of a user's own face, in the user's tenant. It ends with the subject; the next photograph then enrols another one.
 CREATE TABLE user_faces (
     user_id UUID PRIMARY KEY REFERENCES users ON DELETE CASCADE,
     subject UUID NOT NULL,
     verified_at TIMESTAMPTZ NOT NULL
 );
+CREATE INDEX user_faces_by_subject ON user_faces (subject);
 
 -- A message that is delivered again finds its outcome here.
 CREATE TABLE face_upload_outcomes (

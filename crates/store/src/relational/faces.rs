@@ -15,6 +15,7 @@
 
 mod consent;
 mod delete;
+mod enrolled;
 mod former_subjects;
 mod gallery_change;
 mod merge;
@@ -30,6 +31,7 @@ mod uploads;
 mod vectors;
 
 pub use delete::{DeletedSubject, ErasedFaces};
+pub use enrolled::EnrolledRecord;
 pub use former_subjects::FormerSubject;
 pub use merge::MergeOutcome;
 pub use models::{FaceModels, SwitchOutcome};

@@ -169,6 +169,7 @@ mod tests {
             assert_eq!(store.audit_log(user, None, 9).await.unwrap().len(), 1);
         }
         store.sweep(now).await.unwrap();
+        store.erase_faces(&TenantId::from_uuid(user.tenant)).await.unwrap();
         store.delete_user(id, later).await.unwrap();
     }
 
@@ -226,6 +227,11 @@ mod tests {
         assert_eq!(store.search_in_program(&key, &face(1, 1).embedding, 2, -1.0).await.unwrap().len(), 2);
         assert_eq!(store.vectors_of_subject(&key, subject(2)).await.unwrap().len(), 2);
         assert_eq!(store.galleries_of_tenant(&key.tenant).await.unwrap(), std::slice::from_ref(&key));
+        assert_eq!(store.enrolled_faces(&key, subject(2)).await.unwrap().len(), 2);
+        assert_eq!(store.count_enrolled(&key, &[subject(2)]).await.unwrap()[&subject(2)], 2);
+        assert!(store.is_enrolled(&key.tenant, subject(2), face(1, 2).id).await.unwrap());
+        assert!(store.remove_enrolled(&key.tenant, subject(2), face(1, 2).id, now).await.unwrap());
+        store.put_vectors(&key, &[face(1, 2)], now).await.unwrap();
         assert_eq!(store.remove_vectors(&key, &[face(1, 2).id], now).await.unwrap(), 1);
         run_model_change(store, &key, now).await;
         let consent = contracts::api::Consent { given_at: now, until: Some(now + REMOVALS_KEPT), reference: None };
@@ -236,6 +242,7 @@ mod tests {
         assert_eq!(store.end_consent(&key.tenant, subject(1), ended).await.unwrap(), 1);
         store.merge_subjects(&key.tenant, subject(2), subject(1), now).await.unwrap();
         assert!(store.is_merged(&key.tenant, subject(2)).await.unwrap());
+        assert_eq!(store.people_by_id(&key.tenant, &[subject(2)]).await.unwrap()[&subject(2)].id, subject(1));
         store.delete_subject(&key.tenant, subject(1), now).await.unwrap().unwrap();
         assert_eq!(store.merged_subjects(&key.tenant, subject(1)).await.unwrap(), [subject(2)]);
         let due = store.former_subjects_due(now + REMOVALS_KEPT, 9).await.unwrap();
@@ -258,12 +265,12 @@ mod tests {
         let sourced = [SourcedVector { vector: vector.clone(), source: Some("source".to_owned()) }];
         let put = store.put_reembedded(key, "another", &sourced, now).await.unwrap();
         assert_eq!(put, VectorWriteOutcome::Stored);
-        store.set_source(key, vector.id, "source").await.unwrap();
+        assert!(store.set_source(key, vector.id, "source", now).await.unwrap());
         let gaps = [3, 4].map(|number| (face(number, number % 3 + 1).id, Gap::ImageNotKept));
-        store.put_gaps(&key.tenant, "another", &gaps).await.unwrap();
+        store.put_gaps(key, "another", &gaps).await.unwrap();
         assert_eq!(store.coverage(key, "another").await.unwrap().without.len(), 2);
         store.begin_model_change(&key.model, "another", true, now).await.unwrap();
-        store.put_gaps(&key.tenant, "another", &gaps).await.unwrap();
+        store.put_gaps(key, "another", &gaps).await.unwrap();
         assert_eq!(store.switch_model(now).await.unwrap(), SwitchOutcome::Switched);
         assert_eq!(store.active_model().await.unwrap().as_deref(), Some("another"));
         let other = GalleryKey { model: "another".to_owned(), ..key.clone() };

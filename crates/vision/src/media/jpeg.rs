@@ -55,14 +55,22 @@ fn read_header<'bytes>(
 ) -> Result<(DecompressHeader, Cow<'bytes, [u8]>), String> {
     let error = match decompressor.read_header(bytes) {
         Ok(header) => return Ok((header, Cow::Borrowed(bytes))),
-        Err(error) => error.to_string(),
+        Err(error) => header_fault(&error),
     };
     if Warning::parse(&error).is_none() {
         return Err(error);
     }
     let repaired = header::repair(bytes).ok_or(error)?;
-    let header = decompressor.read_header(&repaired).map_err(|error| error.to_string())?;
+    let header = decompressor.read_header(&repaired).map_err(|error| header_fault(&error))?;
     Ok((header, Cow::Owned(repaired)))
+}
+
+/// Why a header cannot be read. libjpeg reports no error for a file that ends before its size, and a size of -1.
+fn header_fault(error: &turbojpeg::Error) -> String {
+    match error {
+        turbojpeg::Error::IntegerOverflow(_) => "it ends before the size in its header".to_owned(),
+        other => other.to_string(),
+    }
 }
 
 /// Packed rows of `width * format.size()` bytes.

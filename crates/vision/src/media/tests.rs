@@ -68,6 +68,17 @@ fn is_red(pixels: &Pixels, x: u32, y: u32) -> bool {
 }
 
 #[test]
+fn a_file_that_ends_in_its_header_is_named_as_such() {
+    let whole = jpeg(64, 48);
+    for length in 3..=20 {
+        let error = decode(&whole[..length], &LIMITS).unwrap_err().to_string();
+        assert!(!error.contains("integer value"), "{length} bytes: {error}");
+    }
+    let error = decode(&whole[..3], &LIMITS).unwrap_err().to_string();
+    assert_eq!(error, "cannot decode JPEG image: it ends before the size in its header");
+}
+
+#[test]
 fn each_exif_orientation_of_a_jpeg_is_turned_upright() {
     // Where the stored top left corner is seen for the values 1 to 8: right?, bottom?, sides swapped?
     let seen = [
@@ -223,6 +234,23 @@ fn a_header_above_the_limit_is_refused_before_decoding() {
         let error = decode(&bytes, &LIMITS).unwrap_err();
         assert!(matches!(error, DecodeError::TooLarge { width: 60_000, height: 60_000, limit: 1_000_000 }), "{error}");
         assert_eq!(error.failure_code(), FailureCode::TooLarge);
+    }
+}
+
+#[test]
+fn a_strip_longer_than_any_camera_has_is_refused() {
+    let strip = |width, height| {
+        let grey = vec![90; width as usize * height as usize];
+        decode(&png(width, height, ::png::ColorType::Grayscale, ::png::BitDepth::Eight, &grey), &LIMITS)
+    };
+    for (width, height) in [(65_536, 1), (1, 65_536)] {
+        let error = strip(width, height).unwrap_err();
+        assert_eq!(error, DecodeError::TooLong { width, height });
+        assert_eq!(error.failure_code(), FailureCode::TooLarge);
+    }
+    for (width, height) in [(65_535, 1), (1, 65_535)] {
+        let pixels = strip(width, height).unwrap();
+        assert_eq!((pixels.width(), pixels.height()), (width, height));
     }
 }
 

@@ -61,6 +61,21 @@ pub enum PullError {
         /// Each source with its error.
         failed: Vec<String>,
     },
+    /// The model is published nowhere in the form that is needed.
+    #[error(
+        "`{model}` cannot be downloaded, because nobody publishes it in this form: copy {file} (sha256 {sha256}) into {}",
+        dir.display()
+    )]
+    NoSource {
+        /// The model.
+        model: String,
+        /// Its file.
+        file: String,
+        /// The hash of the file.
+        sha256: String,
+        /// The models folder.
+        dir: PathBuf,
+    },
     /// The models folder cannot be written.
     #[error("SIGHTLINE_MODELS_DIR: cannot write to {}: {cause}", dir.display())]
     Folder {
@@ -120,21 +135,24 @@ async fn pull_crop_model(
     allow_noncommercial: bool,
     pull: &mut Pull,
 ) -> Result<(), PullError> {
-    match pull_first(models_dir, &format!("`{}`", model.name), &[model], allow_noncommercial).await {
-        Ok(pulled) => pull.models.extend(pulled),
-        Err(PullError::AllFailed { failed, .. }) => {
-            let Some(weights) = model.weights() else { return Ok(()) };
-            pull.without.push(format!(
-                "the detector `{detector}` works without `{}` until {} (sha256 {}) is in {}{}",
-                model.name,
-                weights.file,
-                weights.sha256,
-                models_dir.display(),
-                failed.iter().map(|failure| format!("; {failure}")).collect::<String>(),
-            ));
+    let failed = match pull_first(models_dir, &format!("`{}`", model.name), &[model], allow_noncommercial).await {
+        Ok(pulled) => {
+            pull.models.extend(pulled);
+            return Ok(());
         }
+        Err(PullError::AllFailed { failed, .. }) => failed,
+        Err(PullError::NoSource { .. }) => Vec::new(),
         Err(error) => return Err(error),
-    }
+    };
+    let Some(weights) = model.weights() else { return Ok(()) };
+    pull.without.push(format!(
+        "the detector `{detector}` works without `{}` until {} (sha256 {}) is in {}{}",
+        model.name,
+        weights.file,
+        weights.sha256,
+        models_dir.display(),
+        failed.iter().map(|failure| format!("; {failure}")).collect::<String>(),
+    ));
     Ok(())
 }
 
@@ -178,7 +196,29 @@ async fn pull_first(
             }
         }
     }
-    Err(PullError::AllFailed { requested: requested.to_owned(), failed })
+    Err(reason(models_dir, requested, models, allow_noncommercial, failed))
+}
+
+/// Why no source delivered one of the models: what each said, and what was not tried.
+fn reason(
+    models_dir: &Path,
+    requested: &str,
+    models: &[&Model],
+    allow_noncommercial: bool,
+    mut failed: Vec<String>,
+) -> PullError {
+    let barred = models.iter().filter_map(|model| model.check_licence(allow_noncommercial).err());
+    failed.extend(barred.map(|error| error.to_string()));
+    let unpublished = models.iter().find_map(|model| Some((model, model.weights()?)));
+    match unpublished {
+        Some((model, weights)) if failed.is_empty() => PullError::NoSource {
+            model: model.name.clone(),
+            file: weights.file.clone(),
+            sha256: weights.sha256.clone(),
+            dir: models_dir.to_path_buf(),
+        },
+        _ => PullError::AllFailed { requested: requested.to_owned(), failed },
+    }
 }
 
 /// The model file from one source: fetched, checked, rewritten if its entry says so, and checked again.

@@ -207,9 +207,29 @@ async fn a_crop_model_that_no_source_delivers_is_named_and_no_error() {
     for part in ["the detector `face`", "vehicle_attributes_0039.onnx", "sha256", folder.path().to_str().unwrap()] {
         assert!(without.contains(part), "{without}");
     }
-    // Asked for by its name, it is an error.
-    let names = ["vehicle_attributes_0039".to_owned()];
-    assert!(matches!(registry.pull(folder.path(), &[], &names, false).await, Err(PullError::AllFailed { .. })));
+}
+
+#[tokio::test]
+async fn a_model_that_nobody_publishes_is_named_with_the_file_to_copy() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = Registry::built_in().unwrap();
+    for name in ["face_reid_0095", "vehicle_attributes_0039"] {
+        let error = registry.pull(folder.path(), &[], &[name.to_owned()], false).await.unwrap_err().to_string();
+        let weights = registry.model(name).unwrap().weights().unwrap();
+        for part in [name, &weights.file, &weights.sha256, folder.path().to_str().unwrap(), "nobody publishes it"] {
+            assert!(error.contains(part), "{error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_detector_whose_models_all_need_another_licence_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut registry = registry(b"model", &served(b"model").await, "");
+    registry.models[0].commercial = false;
+    let error = registry.pull(folder.path(), &[face()], &[], false).await.unwrap_err().to_string();
+    assert!(error.contains("the detector `face`") && error.contains("SIGHTLINE_ALLOW_NONCOMMERCIAL"), "{error}");
+    assert_eq!(registry.pull(folder.path(), &[face()], &[], true).await.unwrap().models.len(), 1);
 }
 
 #[tokio::test]

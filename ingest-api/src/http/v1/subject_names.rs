@@ -1,5 +1,6 @@
 //! Names of the people whose faces were recognised. Events and documents have only the ids of subjects, so names are added when a
-//! detection is read, and a name that was changed or deleted is so everywhere at once.
+//! detection is read, and a name that was changed or deleted is so everywhere at once. A detection keeps its id when the subject is merged, and
+//! has the name of the one that stays.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,7 +25,7 @@ pub async fn add<'a>(app: &App, caller: &Caller, views: impl Iterator<Item = &'a
     let ids: Vec<SubjectId> = named.iter().map(|(id, _)| *id).collect::<BTreeSet<_>>().into_iter().collect();
     let mut records = BTreeMap::new();
     for ids in ids.chunks(MAX_SUBJECTS_PAGE as usize) {
-        match app.subjects.subjects_by_id(&caller.tenant, ids).await {
+        match app.subjects.people_by_id(&caller.tenant, ids).await {
             Ok(found) => records.extend(found),
             Err(error) => {
                 tracing::warn!(%error, "detections are returned without the names of subjects");

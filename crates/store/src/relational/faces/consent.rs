@@ -35,6 +35,17 @@ impl Relational {
         rows.iter().map(read).collect()
     }
 
+    /// Whether the consent of a subject ended by `now` and its vectors were not erased since.
+    pub async fn is_consent_to_end(
+        &self,
+        tenant: &TenantId,
+        id: SubjectId,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let sql = "SELECT id FROM face_subjects WHERE tenant = $1 AND id = $2 AND consent_ends_at <= $3";
+        Ok(self.row(sql, values![tenant, id, now]).await?.is_some())
+    }
+
     /// Erases the vectors of a subject whose consent ended by `now`. Returns their number; 0 if the consent was renewed meanwhile.
     pub async fn end_consent(&self, tenant: &TenantId, id: SubjectId, now: Timestamp) -> Result<u64, StoreError> {
         let mut transaction = self.begin().await?;

@@ -48,6 +48,8 @@ impl Relational {
             return Ok(None);
         }
         let deleted = transaction.erase_vectors(tenant, id, now).await?;
+        // Photographs do not verify the user by this face any more.
+        transaction.execute("DELETE FROM user_faces WHERE subject = $1", values![id]).await?;
         let sql = "DELETE FROM face_subjects WHERE tenant = $1 AND id = $2";
         transaction.execute(sql, values![tenant, id]).await?;
         transaction.record_deleted(tenant, id, now).await?;

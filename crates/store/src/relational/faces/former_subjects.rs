@@ -1,8 +1,11 @@
 //! The ids of subjects that were deleted or merged. Documents and the log may still have them.
 
+use std::collections::BTreeMap;
+
 use contracts::{SubjectId, TenantId};
 use jiff::{SignedDuration, Timestamp};
 
+use super::subjects::IDS_AT_ONCE;
 use crate::StoreError;
 use crate::relational::database::{Relational, Transaction};
 use crate::relational::values::{Row, unreadable, values};
@@ -10,6 +13,10 @@ use crate::relational::values::{Row, unreadable, values};
 /// When a deleted subject is forgotten again for the first time. Its deletion forgets it at once; this is for results that were on their
 /// way, and for a process that ended meanwhile.
 const FIRST_PAUSE: SignedDuration = SignedDuration::from_mins(1);
+
+/// Reads [`IDS_AT_ONCE`] ids.
+const MERGED_BY_ID: &str = "SELECT id, merged_into FROM face_former_subjects WHERE tenant = $1 AND merged_into IS NOT NULL \
+    AND deleted_at IS NULL AND id IN ($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)";
 
 /// A deleted subject whose id may still come from the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +78,25 @@ impl Relational {
         let sql = "SELECT id FROM face_former_subjects \
                    WHERE tenant = $1 AND id = $2 AND merged_into IS NOT NULL AND deleted_at IS NULL";
         Ok(self.row(sql, values![tenant, id]).await?.is_some())
+    }
+
+    /// The subjects that stay instead of those that were merged, by the ids of these. Ids that were not merged, or whose person is deleted, are
+    /// left out.
+    pub async fn merged_into(
+        &self,
+        tenant: &TenantId,
+        ids: &[SubjectId],
+    ) -> Result<BTreeMap<SubjectId, SubjectId>, StoreError> {
+        let mut merged = BTreeMap::new();
+        for ids in ids.chunks(IDS_AT_ONCE) {
+            let mut values = values![tenant];
+            // As where subjects are read by their ids: a repeated one fills the rest.
+            values.extend((0..IDS_AT_ONCE).map(|index| ids[index.min(ids.len() - 1)].into()));
+            for row in self.rows(MERGED_BY_ID, values).await? {
+                merged.insert(SubjectId::from_uuid(row.get("id")?), SubjectId::from_uuid(row.get("merged_into")?));
+            }
+        }
+        Ok(merged)
     }
 
     /// The ids that were merged into a subject, also after its deletion.

@@ -21,8 +21,8 @@ pub enum MergeOutcome {
     Itself,
     /// The subject would have more than [`MAX_VECTORS_OF_SUBJECT`] for a model.
     TooMany,
-    /// There are vectors to move, and the subject that stays has no valid consent.
-    NoConsent,
+    /// The consent of the other subject has ended, or there are vectors to move and the one that stays has no valid consent.
+    NoConsent(SubjectId),
 }
 
 impl Relational {
@@ -45,6 +45,9 @@ impl Relational {
             }
         }
         let consent = transaction.consent(tenant, into).await?;
+        if transaction.consent(tenant, from).await?.is_some_and(|consent| !consent.holds(now)) {
+            return Ok(MergeOutcome::NoConsent(from));
+        }
         let mut vectors = 0;
         for key in transaction.galleries_of(tenant).await? {
             // Nobody adds vectors to a locked subject.
@@ -52,7 +55,7 @@ impl Relational {
                 continue;
             }
             if !self.may_compare(consent.as_ref(), now) {
-                return Ok(MergeOutcome::NoConsent);
+                return Ok(MergeOutcome::NoConsent(into));
             }
             let Some(locked) = transaction.lock_gallery(&key).await? else { continue };
             let mut change = GalleryChange::new(&mut transaction, &key, locked, now);
@@ -62,6 +65,7 @@ impl Relational {
             }
             change.finish().await?;
         }
+        transaction.execute("UPDATE user_faces SET subject = $2 WHERE subject = $1", values![from, into]).await?;
         let sql = "DELETE FROM face_subjects WHERE tenant = $1 AND id = $2";
         transaction.execute(sql, values![tenant, from]).await?;
         transaction.record_merged(tenant, from, into).await?;

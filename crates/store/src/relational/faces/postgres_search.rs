@@ -1,7 +1,7 @@
 //! The search of a gallery that is too large for memory, in PostgreSQL with the extension pgvector.
 //!
 //! In: the vectors as values of pgvector, which a trigger of the database computes from their bytes
-//! (`migrations/postgres/pgvector.sql`), and a query. Out: the best subjects, as `gallery::OrderedSearch` finds them.
+//! (`migrations/pgvector.sql`), and a query. Out: the best subjects, as `gallery::OrderedSearch` finds them.
 //!
 //! Guarantees:
 //! - The search is exact. It reads every vector of the tenant for the model, and none of others.
@@ -50,7 +50,7 @@ EXCEPTION
 END
 $$;
 ";
-const VALUES: &str = include_str!("../../../migrations/postgres/pgvector.sql");
+const VALUES: &str = include_str!("../../../migrations/pgvector.sql");
 
 /// What PostgreSQL has for the search. The values are complete if they exist, because one transaction makes and fills them.
 const STATE: &str = "SELECT (SELECT extversion FROM pg_extension \

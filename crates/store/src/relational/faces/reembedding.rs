@@ -176,29 +176,68 @@ impl Relational {
         Ok(VectorWriteOutcome::Stored)
     }
 
-    /// Says that the target cannot have these faces.
-    pub async fn put_gaps(&self, tenant: &TenantId, target: &str, gaps: &[(VectorId, Gap)]) -> Result<(), StoreError> {
+    /// Says that the target cannot have these faces. Faces that are gone are left out.
+    pub async fn put_gaps(
+        &self,
+        gallery: &GalleryKey,
+        target: &str,
+        gaps: &[(VectorId, Gap)],
+    ) -> Result<(), StoreError> {
         if gaps.is_empty() {
             return Ok(());
         }
+        let tenant = &gallery.tenant;
         let mut transaction = self.begin().await?;
+        // Subjects are locked in their order.
+        let mut by_subject = BTreeMap::<SubjectId, Vec<(VectorId, Gap)>>::new();
         for (id, gap) in gaps {
-            let sql = "INSERT INTO face_model_gaps (tenant, model, id, reason) VALUES ($1, $2, $3, $4) \
-                       ON CONFLICT (tenant, model, id) DO NOTHING";
-            transaction.execute(sql, values![tenant, target, *id, gap.name()]).await?;
+            if let Some(subject) = transaction.owner(gallery, *id).await? {
+                by_subject.entry(subject).or_default().push((*id, *gap));
+            }
+        }
+        for (subject, gaps) in by_subject {
+            if !transaction.lock_subject(tenant, subject).await? {
+                continue;
+            }
+            for (id, gap) in gaps {
+                // It may have been removed before the lock.
+                if transaction.owner(gallery, id).await? != Some(subject) {
+                    continue;
+                }
+                let sql = "INSERT INTO face_model_gaps (tenant, model, id, reason) VALUES ($1, $2, $3, $4) \
+                           ON CONFLICT (tenant, model, id) DO NOTHING";
+                transaction.execute(sql, values![tenant, target, id, gap.name()]).await?;
+            }
         }
         transaction.commit().await
     }
 
-    /// Says what a face was made of, if that is not known, and that it is to be tried again with the target.
-    pub async fn set_source(&self, gallery: &GalleryKey, id: VectorId, source: &str) -> Result<(), StoreError> {
+    /// Says what a face was made of, if that is not known, and that it is to be tried again with the target. `false` if the face is gone, or
+    /// its subject has no valid consent; nothing is changed then.
+    pub async fn set_source(
+        &self,
+        gallery: &GalleryKey,
+        id: VectorId,
+        source: &str,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
         let GalleryKey { tenant, model } = gallery;
         let mut transaction = self.begin().await?;
+        let Some(subject) = transaction.owner(gallery, id).await? else { return Ok(false) };
+        if !transaction.lock_subject(tenant, subject).await? {
+            return Ok(false);
+        }
+        let consent = transaction.consent(tenant, subject).await?;
+        let is_there = transaction.owner(gallery, id).await? == Some(subject);
+        if !is_there || !self.may_compare(consent.as_ref(), now) {
+            return Ok(false);
+        }
         let sql = "UPDATE face_vectors SET source = $4 WHERE tenant = $1 AND model = $2 AND id = $3 AND source IS NULL";
         transaction.execute(sql, values![tenant, model, id, source]).await?;
         let sql = "DELETE FROM face_model_gaps WHERE tenant = $1 AND id = $2";
         transaction.execute(sql, values![tenant, id]).await?;
-        transaction.commit().await
+        transaction.commit().await?;
+        Ok(true)
     }
 
     /// How much of a gallery of the active model the target has.
@@ -318,6 +357,19 @@ impl Transaction {
         Ok(Window { faces, embedded, gaps, next })
     }
 
+    /// The subject of a vector; `None` if it is gone.
+    pub(super) async fn owner(&mut self, gallery: &GalleryKey, id: VectorId) -> Result<Option<SubjectId>, StoreError> {
+        let sql = "SELECT subject FROM face_vectors WHERE tenant = $1 AND model = $2 AND id = $3";
+        let row = self.row(sql, values![&gallery.tenant, &gallery.model, id]).await?;
+        row.map(|row| Ok(SubjectId::from_uuid(row.get("subject")?))).transpose()
+    }
+
+    /// Locks a subject until this transaction ends; `false` if there is none. Unlike an enrolment, it does not count as its change.
+    pub(super) async fn lock_subject(&mut self, tenant: &TenantId, id: SubjectId) -> Result<bool, StoreError> {
+        let sql = "UPDATE face_subjects SET updated_at = updated_at WHERE tenant = $1 AND id = $2";
+        Ok(self.execute(sql, values![tenant, id]).await? == 1)
+    }
+
     /// Locks the subjects of vectors, and returns those of faces that the gallery still has.
     async fn lock_present<'a>(
         &mut self,
@@ -326,13 +378,15 @@ impl Transaction {
     ) -> Result<Vec<&'a SourcedVector>, StoreError> {
         let GalleryKey { tenant, model } = gallery;
         let subjects: BTreeSet<SubjectId> = vectors.iter().map(|face| face.vector.subject).collect();
+        let mut locked = BTreeSet::new();
         for subject in subjects {
-            // Unlike an enrolment, it does not count as a change of the subject.
-            let sql = "UPDATE face_subjects SET updated_at = updated_at WHERE tenant = $1 AND id = $2";
-            self.execute(sql, values![tenant, subject]).await?;
+            if self.lock_subject(tenant, subject).await? {
+                locked.insert(subject);
+            }
         }
         let mut present = Vec::with_capacity(vectors.len());
-        for face in vectors {
+        // The vectors of a tenant that is being erased are deleted after its subjects.
+        for face in vectors.iter().filter(|face| locked.contains(&face.vector.subject)) {
             let sql = "SELECT id FROM face_vectors WHERE tenant = $1 AND model = $2 AND id = $3 AND subject = $4";
             let row = self.row(sql, values![tenant, model, face.vector.id, face.vector.subject]).await?;
             present.extend(row.is_some().then_some(face));

@@ -1,6 +1,6 @@
 //! Subjects: adding, finding, listing, changing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use contracts::api::Consent;
 use contracts::{SubjectId, TenantId, UserId};
@@ -15,7 +15,7 @@ use crate::relational::values::{Value, cursor_position, values};
 use crate::{PageCursor, StoreError};
 
 /// Subjects that one statement reads by their ids.
-const IDS_AT_ONCE: usize = 16;
+pub(super) const IDS_AT_ONCE: usize = 16;
 
 /// Reads [`IDS_AT_ONCE`] subjects.
 const SUBJECTS_BY_ID: &str = concat!(
@@ -96,6 +96,21 @@ impl Relational {
         Ok(found)
     }
 
+    /// As [`Self::subjects_by_id`], and for the id of a subject that was merged the one that stays: documents keep the id that they have.
+    pub async fn people_by_id(
+        &self,
+        tenant: &TenantId,
+        ids: &[SubjectId],
+    ) -> Result<BTreeMap<SubjectId, SubjectRecord>, StoreError> {
+        let mut found = self.subjects_by_id(tenant, ids).await?;
+        let others: Vec<SubjectId> = ids.iter().copied().filter(|id| !found.contains_key(id)).collect();
+        let merged = self.merged_into(tenant, &others).await?;
+        let staying: BTreeSet<SubjectId> = merged.values().copied().collect();
+        let staying = self.subjects_by_id(tenant, &staying.into_iter().collect::<Vec<_>>()).await?;
+        found.extend(merged.iter().filter_map(|(id, into)| Some((*id, staying.get(into)?.clone()))));
+        Ok(found)
+    }
+
     /// The subject of the tenant with this external id.
     pub async fn subject_by_external_id(
         &self,
@@ -146,14 +161,18 @@ impl Relational {
         if let Some(refused) = too_long(external_id.as_deref(), name.as_deref(), Some(&metadata)) {
             return Ok(refused);
         }
-        let consent = change.consent.clone().unwrap_or(known.consent);
+        let consent = match &change.consent {
+            Some(Some(consent)) => Some(consent.clone()),
+            Some(None) => Some(withdrawn(known.consent, now)),
+            None => known.consent,
+        };
         let sql = "UPDATE face_subjects SET external_id = $3, name = $4, metadata = $5, consent_given_at = $6, \
-                   consent_until = $7, consent_reference = $8, consent_ends_at = $9 WHERE tenant = $1 AND id = $2";
+                   consent_until = $7, consent_reference = $8, \
+                   consent_ends_at = CASE WHEN $9 THEN $7 ELSE consent_ends_at END WHERE tenant = $1 AND id = $2";
         let mut row = values![tenant, id, &external_id, &name, metadata];
         row.extend(consent_values(consent.as_ref()));
-        // A consent that is withdrawn ended now: `end_consent` does what is left.
-        let withdrawn = change.consent == Some(None);
-        row.push(if withdrawn { Some(now) } else { consent.as_ref().and_then(|consent| consent.until) }.into());
+        // Otherwise what is left to be done for one that ended stays so.
+        row.push(change.consent.is_some().into());
         let written = transaction.execute(sql, row).await;
         if let Err(error) = written {
             drop(transaction);
@@ -167,6 +186,15 @@ impl Relational {
         }
         transaction.commit().await?;
         Ok(SubjectWriteOutcome::Stored)
+    }
+}
+
+/// A consent that is withdrawn: it ends now. It stays on record, so that no face is stored that was on its way.
+fn withdrawn(known: Option<Consent>, now: Timestamp) -> Consent {
+    match known {
+        Some(ended) if !ended.holds(now) => ended,
+        Some(consent) => Consent { until: Some(now), ..consent },
+        None => Consent { given_at: now, until: Some(now), reference: None },
     }
 }
 

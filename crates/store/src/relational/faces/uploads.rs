@@ -57,6 +57,13 @@ pub struct UploadedFace {
     pub vector: VectorId,
 }
 
+impl UploadedFace {
+    /// The same face, of another subject.
+    fn of(&self, subject: SubjectId) -> Self {
+        Self { subject, ..self.clone() }
+    }
+}
+
 /// A stored outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DecidedUpload {
@@ -137,10 +144,15 @@ impl Relational {
         let outcome = match transaction.own_subject(user, &key.tenant).await? {
             Some(subject) => {
                 let consent = transaction.consent(&key.tenant, subject).await?;
-                if self.may_compare(consent.as_ref(), now) {
-                    transaction.compare(&key, subject, face).await?
-                } else {
+                if !self.may_compare(consent.as_ref(), now) {
                     UploadOutcome::ConsentMissing
+                } else if transaction.has_faces(&key.tenant, subject).await? {
+                    transaction.compare(&key, subject, face).await?
+                } else if transaction.enrol_own(&key, user, &face.of(subject), now).await? {
+                    // Its faces were erased when a consent ended, and there is a new one.
+                    UploadOutcome::Enrolled
+                } else {
+                    return Ok(UploadDecision::ModelChanged);
                 }
             }
             // A photograph records no consent.
@@ -154,10 +166,12 @@ impl Relational {
         self.record(transaction, upload, Some((user, key.tenant)), outcome, now).await
     }
 
-    /// When a photograph verified a user; `None` if none did, or its subject was deleted since.
+    /// When a photograph verified a user; `None` if none did, or its faces were erased since: with their subject, or when a consent ended.
     pub async fn verified_at(&self, user: UserId, tenant: &TenantId) -> Result<Option<Timestamp>, StoreError> {
-        let sql = "SELECT f.verified_at FROM user_faces f JOIN face_subjects s ON s.tenant = $2 AND s.id = f.subject \
-                   WHERE f.user_id = $1";
+        // SQLite keeps the order of a cross join, and so finds the vectors of a subject by their index.
+        let sql = "SELECT f.verified_at FROM user_faces f WHERE f.user_id = $1 AND EXISTS \
+                   (SELECT 1 FROM face_galleries g CROSS JOIN face_vectors v WHERE g.tenant = $2 AND v.tenant = g.tenant \
+                    AND v.model = g.model AND v.subject = f.subject AND v.kind = 'enrolled')";
         self.row(sql, values![user, tenant]).await?.map(|row| row.get("verified_at")).transpose()
     }
 
@@ -249,8 +263,7 @@ impl Transaction {
         let sql = "SELECT subject FROM user_faces WHERE user_id = $1";
         let Some(row) = self.row(sql, values![user]).await? else { return Ok(None) };
         let subject = SubjectId::from_uuid(row.get("subject")?);
-        let sql = "UPDATE face_subjects SET updated_at = updated_at WHERE tenant = $1 AND id = $2";
-        Ok((self.execute(sql, values![tenant, subject]).await? == 1).then_some(subject))
+        Ok(self.lock_subject(tenant, subject).await?.then_some(subject))
     }
 
     /// Compares a face with those of a locked subject.
@@ -273,7 +286,17 @@ impl Transaction {
         Ok(if is_same { UploadOutcome::Matched } else { UploadOutcome::AnotherPerson })
     }
 
-    /// Enrols the first face of a locked user, who is verified by it. `false` if another model compares now.
+    /// Whether a locked subject has enrolled faces of any model.
+    async fn has_faces(&mut self, tenant: &TenantId, subject: SubjectId) -> Result<bool, StoreError> {
+        for key in self.galleries_of(tenant).await? {
+            if self.count_vectors(&key, subject).await?.enrolled > 0 {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Adds the subject of a locked user, and enrols its first face. `false` if another model compares now.
     async fn enrol_first(
         &mut self,
         key: &GalleryKey,
@@ -281,13 +304,27 @@ impl Transaction {
         face: &UploadedFace,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        let UploadedFace { embedding, target, target_embedding, subject, .. } = face;
         let sql =
             "INSERT INTO face_subjects (tenant, id, metadata, created_at, updated_at) VALUES ($1, $2, $3, $4, $4)";
-        self.execute(sql, values![&key.tenant, *subject, "{}", now]).await?;
-        // In the order of the models, as all locks of galleries.
+        self.execute(sql, values![&key.tenant, face.subject, "{}", now]).await?;
+        self.enrol_own(key, user, face, now).await
+    }
+
+    /// Enrols the face of a locked user, who is verified by it. `false` if another model compares now.
+    async fn enrol_own(
+        &mut self,
+        key: &GalleryKey,
+        user: UserId,
+        face: &UploadedFace,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let UploadedFace { embedding, target, target_embedding, subject, .. } = face;
+        // In the order of all locks: that of missing galleries first, then galleries by model.
         let mut embeddings = BTreeMap::from([(key.model.as_str(), embedding)]);
         embeddings.extend(target.as_deref().zip(target_embedding.as_ref()));
+        if embeddings.len() > 1 {
+            self.lock_deleted_galleries().await?;
+        }
         for (model, embedding) in embeddings {
             let key = GalleryKey { tenant: key.tenant.clone(), model: model.to_owned() };
             self.enrol_for(&key, face, embedding, now).await?;

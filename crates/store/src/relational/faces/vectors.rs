@@ -128,6 +128,14 @@ impl Relational {
         now: Timestamp,
     ) -> Result<u64, StoreError> {
         let mut transaction = self.begin().await?;
+        // A vector of another model that is being made from one of them is stored before, or not at all.
+        let mut subjects = BTreeSet::new();
+        for id in ids {
+            subjects.extend(transaction.owner(gallery, *id).await?);
+        }
+        for subject in subjects {
+            transaction.lock_subject(&gallery.tenant, subject).await?;
+        }
         let Some(locked) = transaction.lock_gallery(gallery).await? else { return Ok(0) };
         let mut change = GalleryChange::new(&mut transaction, gallery, locked, now);
         let mut removed = 0;

@@ -72,7 +72,7 @@ async fn the_role_of_faces_enrols_and_deletes_and_reads_no_secret() {
         let other = [SourcedVector { vector: face(1, 1), source: None }];
         let put = faces.put_reembedded(&gallery, "another", &other, now()).await.unwrap();
         assert_eq!(put, VectorWriteOutcome::Stored);
-        faces.put_gaps(&gallery.tenant, "another", &[(face(2, 1).id, Gap::FaceNotFound)]).await.unwrap();
+        faces.put_gaps(&gallery, "another", &[(face(2, 1).id, Gap::FaceNotFound)]).await.unwrap();
         assert_eq!(faces.switch_model(now()).await.unwrap(), SwitchOutcome::Switched);
         let deleted = faces.delete_subject(&gallery.tenant, subject(1), now()).await.unwrap();
         assert_eq!(deleted.unwrap().enrolled, 2, "of both models");

@@ -52,6 +52,7 @@ macro_rules! for_each_guarantee {
             faces::versions_become_visible_in_order,
             faces::a_deleted_subject_is_found_by_nobody_from_then_on,
             faces::no_vector_outlives_its_subject,
+            faces::one_face_is_removed_for_all_models_and_no_other,
             faces::a_merge_moves_the_vectors_of_all_models,
             faces::vectors_end_with_the_consent_of_their_subject,
             faces::without_a_valid_consent_no_vector_is_added,

@@ -1,6 +1,7 @@
 //! Errors about frames and their images.
 
 use api_kit::error::HttpError;
+use contracts::MAX_IMAGE_SIDE;
 use http::StatusCode;
 
 /// Why a frame or its image is refused or not found.
@@ -28,6 +29,14 @@ pub enum FrameError {
         /// Pixels allowed.
         limit: u64,
     },
+    /// A side of the image is too long.
+    #[error("the image has {width} x {height} pixels; no side may have more than {MAX_IMAGE_SIDE}, send a part of it")]
+    ImageTooLong {
+        /// Width in pixels.
+        width: u32,
+        /// Height in pixels.
+        height: u32,
+    },
 }
 
 impl HttpError for FrameError {
@@ -37,7 +46,9 @@ impl HttpError for FrameError {
             Self::ImageNotKept => (StatusCode::NOT_FOUND, "not_found"),
             Self::EmptyBody => (StatusCode::UNPROCESSABLE_ENTITY, "empty_body"),
             Self::InvalidImage(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_image"),
-            Self::ImageTooLarge { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "image_too_large"),
+            Self::ImageTooLarge { .. } | Self::ImageTooLong { .. } => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "image_too_large")
+            }
         }
     }
 

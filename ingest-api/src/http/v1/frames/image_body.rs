@@ -7,6 +7,7 @@ use api_kit::upload::{BODY_ERRORS, BodyBuffer, BodyError, IncomingBody, Reservat
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
 use bytes::Bytes;
+use contracts::MAX_IMAGE_SIDE;
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 
@@ -154,6 +155,9 @@ impl IncomingImage {
         }
         if u64::from(width) * u64::from(height) > self.max_pixels {
             return Err(FrameError::ImageTooLarge { width, height, limit: self.max_pixels }.into());
+        }
+        if width.max(height) > MAX_IMAGE_SIDE {
+            return Err(FrameError::ImageTooLong { width, height }.into());
         }
         Ok(kind)
     }

@@ -30,6 +30,7 @@ async fn a_body_that_is_not_an_accepted_image_is_refused() {
         ("image/jpeg", png(9, 9, 90), 415, "unsupported_media_type"),
         ("image/png", png(60_000, 60_000, 500), 422, "image_too_large"),
         ("image/jpeg", bomb, 422, "image_too_large"),
+        ("image/png", png(1, 65_536, 500), 422, "image_too_large"),
         ("image/png", png(0, 9, 500), 422, "invalid_image"),
         ("image/jpeg", jpeg(9, 0, 500), 422, "invalid_image"),
         ("image/jpeg", no_size, 422, "invalid_image"),

@@ -135,7 +135,7 @@ pub async fn subjects_without_a_face_hold_up_a_switch(two: &TwoStores) {
     store.begin_model_change(FIRST, OTHER, false, now()).await.unwrap();
     let gaps = [(face(1, 1).id, Gap::FaceNotFound), (face(2, 2).id, Gap::ImageNotKept)];
     for _ in 0..2 {
-        store.put_gaps(&tenant("a"), OTHER, &gaps).await.unwrap();
+        store.put_gaps(&key("a"), OTHER, &gaps).await.unwrap();
     }
     embed_all(store, FIRST, OTHER).await;
 
@@ -147,7 +147,7 @@ pub async fn subjects_without_a_face_hold_up_a_switch(two: &TwoStores) {
 
     // An image that is kept from now on makes the face one to try again.
     let source = BlobKey::of_enrolled(&tenant("a"), subject(2), face(2, 2).id).to_string();
-    store.set_source(&key("a"), face(2, 2).id, &source).await.unwrap();
+    assert!(store.set_source(&key("a"), face(2, 2).id, &source, now()).await.unwrap());
     let again = two.other.faces_to_embed(&key("a"), OTHER, None, 9).await.unwrap();
     assert_eq!(
         again.iter().map(|face| (face.id, face.source.clone())).collect::<Vec<_>>(),
@@ -158,7 +158,7 @@ pub async fn subjects_without_a_face_hold_up_a_switch(two: &TwoStores) {
 
     store.begin_model_change(FIRST, OTHER, true, now()).await.unwrap();
     assert_eq!(store.switch_model(now()).await.unwrap(), SwitchOutcome::NotComplete, "it is tried again");
-    store.put_gaps(&tenant("a"), OTHER, &gaps[..1]).await.unwrap();
+    store.put_gaps(&key("a"), OTHER, &gaps[..1]).await.unwrap();
     assert_eq!(store.switch_model(now()).await.unwrap(), SwitchOutcome::Switched);
 }
 
@@ -203,7 +203,7 @@ pub async fn a_face_that_was_deleted_meanwhile_gets_no_vector(two: &TwoStores) {
     }
     store.begin_model_change(FIRST, OTHER, false, now()).await.unwrap();
     let before = store.subject(&a, subject(1)).await.unwrap().unwrap();
-    store.put_gaps(&a, OTHER, &[(face(2, 2).id, Gap::ImageNotKept)]).await.unwrap();
+    store.put_gaps(&key("a"), OTHER, &[(face(2, 2).id, Gap::ImageNotKept)]).await.unwrap();
     // What a process has embedded, as the others change it: deleted, merged, a single vector removed.
     let embedded: Vec<_> = (1..=4).map(|number| sourced(other_face(number, number))).collect();
     store.delete_subject(&a, subject(2), now()).await.unwrap().unwrap();

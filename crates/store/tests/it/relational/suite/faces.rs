@@ -9,9 +9,9 @@ use gallery::suite::{face, key, subject};
 use gallery::{Change, Changes, Galleries, GalleryKey, Position, StoredVector, VectorKind, VectorStore};
 use jiff::{SignedDuration, Timestamp};
 use store::relational::{
-    AccessChange, DeletedSubject, ErasedFaces, MAX_EXTERNAL_ID_BYTES, MAX_METADATA_BYTES, MAX_SUBJECT_NAME_BYTES,
-    MAX_SUBJECTS_PAGE, MAX_VECTORS_AT_ONCE, MAX_VECTORS_OF_SUBJECT, MergeOutcome, Metadata, NewSubject, REMOVALS_KEPT,
-    Relational, SubjectChange, SubjectWriteOutcome, VectorWriteOutcome,
+    AccessChange, DeletedSubject, EnrolledRecord, ErasedFaces, MAX_EXTERNAL_ID_BYTES, MAX_METADATA_BYTES,
+    MAX_SUBJECT_NAME_BYTES, MAX_SUBJECTS_PAGE, MAX_VECTORS_AT_ONCE, MAX_VECTORS_OF_SUBJECT, MergeOutcome, Metadata,
+    NewSubject, REMOVALS_KEPT, Relational, SubjectChange, SubjectWriteOutcome, VectorWriteOutcome,
 };
 use store::{PageCursor, face_eraser};
 use uuid::Uuid;
@@ -338,6 +338,46 @@ pub async fn no_vector_outlives_its_subject(two: &TwoStores) {
     }
 }
 
+pub async fn one_face_is_removed_for_all_models_and_no_other(two: &TwoStores) {
+    let (store, a, key, other) = (&two.one, tenant("a"), key("a"), other_model("a"));
+    add(store, "a", 1..=2).await;
+    add(store, "b", [1]).await;
+    put(store, &key, &[face(1, 1), face(2, 1), negative(3, 1), face(4, 2)]).await;
+    put(store, &other, &[face(1, 1), face(5, 1)]).await;
+    put(store, &self::key("b"), &[face(1, 1)]).await;
+    assert!(store.set_source(&key, face(2, 1).id, "kept", now()).await.unwrap());
+    let faces = |known: Vec<EnrolledRecord>| known.into_iter().map(|face| (face.id, face.source)).collect::<Vec<_>>();
+    let (one, two_kept) = ((face(1, 1).id, None), (face(2, 1).id, Some("kept".to_owned())));
+    let listed = faces(two.other.enrolled_faces(&key, subject(1)).await.unwrap());
+    assert_eq!(listed, [one, two_kept.clone()], "a negative is no enrolled face");
+    let many: Vec<SubjectId> = (1..=40).map(subject).collect();
+    let counts = two.other.count_enrolled(&key, &many).await.unwrap();
+    assert_eq!(counts.into_iter().collect::<Vec<_>>(), [(subject(1), 2), (subject(2), 1)]);
+
+    for (owner, subject_of, id) in [("a", 1, 3), ("a", 1, 4), ("a", 2, 1), ("a", 1, 9), ("b", 1, 2), ("c", 1, 1)] {
+        let (owner, owned, id) = (tenant(owner), subject(subject_of), face(id, 1).id);
+        assert!(!store.is_enrolled(&owner, owned, id).await.unwrap(), "{owner} {subject_of} {id}");
+        assert!(!store.remove_enrolled(&owner, owned, id, now()).await.unwrap(), "{owner} {subject_of} {id}");
+    }
+    assert_eq!(size(store, &key).await, (4, 2, 1), "nothing of a refused removal is stored");
+    let position = Position::end_of(store.state(&key).await.unwrap().version);
+
+    // Of one model alone, and of both.
+    assert!(store.is_enrolled(&a, subject(1), face(5, 1).id).await.unwrap());
+    for id in [5, 1] {
+        assert!(store.remove_enrolled(&a, subject(1), face(id, 1).id, now()).await.unwrap());
+        assert!(!two.other.remove_enrolled(&a, subject(1), face(id, 1).id, now()).await.unwrap(), "it is gone");
+    }
+
+    let Changes::Page { changes, .. } = two.other.changes(&key, &position, 9).await.unwrap() else {
+        panic!("the position has expired")
+    };
+    assert_eq!(changes, [Change::Removed(face(1, 1).id)], "galleries in memory forget it");
+    assert_eq!((size(store, &key).await, size(store, &other).await), ((3, 2, 2), (0, 0, 3)));
+    assert_eq!(faces(two.other.enrolled_faces(&key, subject(1)).await.unwrap()), [two_kept]);
+    assert_eq!(size(store, &self::key("b")).await.0, 1, "the same id of another tenant stays");
+}
+
 pub async fn a_merge_moves_the_vectors_of_all_models(two: &TwoStores) {
     let (store, a, key, other) = (&two.one, tenant("a"), key("a"), other_model("a"));
     for (number, name) in [(1, "Ann"), (2, "Ann again")] {
@@ -412,7 +452,18 @@ pub async fn vectors_end_with_the_consent_of_their_subject(two: &TwoStores) {
     assert_eq!(size(other, &gallery).await.0, 2, "it has no end");
     change(store, 2, &WITHDRAWN).await;
     assert_eq!(size(other, &gallery).await, (0, 0, version + 2));
-    assert_eq!(other.subject(&a, subject(2)).await.unwrap().unwrap().consent, None);
+    let withdrawn = other.subject(&a, subject(2)).await.unwrap().unwrap().consent.unwrap();
+    assert_eq!((withdrawn.given_at, withdrawn.until), (now(), Some(now())), "it ended");
+    let outcome = other.put_vectors(&gallery, &[face(2, 2)], now()).await.unwrap();
+    assert_eq!(outcome, VectorWriteOutcome::NoConsent(subject(2)), "a face that was on its way");
+    // A change of something else leaves what is to be done.
+    let name = SubjectChange { name: Some(Some("Ann".to_owned())), ..SubjectChange::default() };
+    change(store, 2, &name).await;
+    assert!(other.is_consent_to_end(&a, subject(2), now()).await.unwrap());
+    assert_eq!(other.end_consent(&a, subject(2), now()).await.unwrap(), 0);
+    assert!(!other.is_consent_to_end(&a, subject(2), now()).await.unwrap());
+    let merged = store.merge_subjects(&a, subject(2), subject(1), now()).await.unwrap();
+    assert_eq!(merged, MergeOutcome::NoConsent(subject(2)), "its consent ended");
 }
 
 pub async fn without_a_valid_consent_no_vector_is_added(two: &TwoStores) {
@@ -435,7 +486,7 @@ pub async fn without_a_valid_consent_no_vector_is_added(two: &TwoStores) {
     }
     // The faces of the first have no consent in the third, who gave none.
     let merge = async |into| required.merge_subjects(&gallery.tenant, subject(1), subject(into), now()).await.unwrap();
-    assert_eq!(merge(3).await, MergeOutcome::NoConsent);
+    assert_eq!(merge(3).await, MergeOutcome::NoConsent(subject(3)));
     assert_eq!(merge(2).await, MergeOutcome::Merged(1));
     assert_eq!(required.enrolled_without_consent().await.unwrap(), None);
 }
@@ -519,7 +570,16 @@ pub async fn deleted_and_merged_subjects_are_remembered_until_they_are_forgotten
     assert_eq!(store.former_subjects_due(far, 9).await.unwrap(), [], "the person is still enrolled");
     let merged = async |owner: &str, number| two.other.is_merged(&tenant(owner), subject(number)).await.unwrap();
     assert!(merged("a", 3).await && !merged("a", 1).await && !merged("a", 9).await && !merged("b", 3).await);
+    let many: Vec<SubjectId> = (1..=40).map(subject).collect();
+    let people = async |owner: &str| {
+        let found = two.other.people_by_id(&tenant(owner), &many).await.unwrap();
+        found.into_iter().map(|(id, record)| (id, record.id)).collect::<Vec<_>>()
+    };
+    let known = [(1, 1), (2, 1), (3, 1), (4, 1), (5, 5)].map(|(id, person)| (subject(id), subject(person)));
+    assert_eq!(people("a").await, known, "a merged id is the person that stays");
+    assert_eq!(people("b").await, [(subject(1), subject(1))]);
     store.delete_subject(&a, subject(1), at).await.unwrap().unwrap();
+    assert_eq!(people("a").await, [(subject(5), subject(5))], "the person is deleted");
     assert!(!merged("a", 3).await, "the person is deleted");
     assert_eq!(two.other.merged_subjects(&a, subject(1)).await.unwrap(), [2, 3, 4].map(subject));
     assert_eq!(two.other.merged_subjects(&tenant("b"), subject(1)).await.unwrap(), []);

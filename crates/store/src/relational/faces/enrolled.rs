@@ -1,0 +1,120 @@
+//! The enrolled faces of a subject, one by one: listing, counting, removing.
+//!
+//! In: a subject, and the id that the vectors of one face have for all models. Out: what is known of its faces, without a vector. A negative is
+//! no enrolled face, and that of another subject is not found.
+
+use std::collections::BTreeMap;
+
+use contracts::{SubjectId, TenantId, VectorId};
+use gallery::{GalleryKey, VectorKind};
+use jiff::Timestamp;
+
+use super::gallery_change::{GalleryChange, kind_name};
+use super::subjects::IDS_AT_ONCE;
+use crate::StoreError;
+use crate::relational::database::{Relational, Transaction};
+use crate::relational::values::values;
+
+/// An enrolled face.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EnrolledRecord {
+    /// Id of its vectors, of all models.
+    pub id: VectorId,
+    /// The key of its kept image; `None` if it was not kept.
+    pub source: Option<String>,
+}
+
+/// Counts the enrolled faces of [`IDS_AT_ONCE`] subjects.
+const FACES_OF: &str = "SELECT subject, count(*) AS faces FROM face_vectors WHERE tenant = $1 AND model = $2 AND kind = $3 \
+    AND subject IN ($4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19) GROUP BY subject";
+
+impl Relational {
+    /// The enrolled faces of a subject for one model, by id.
+    pub async fn enrolled_faces(
+        &self,
+        gallery: &GalleryKey,
+        subject: SubjectId,
+    ) -> Result<Vec<EnrolledRecord>, StoreError> {
+        let sql = "SELECT id, source FROM face_vectors WHERE tenant = $1 AND model = $2 AND subject = $3 AND kind = $4 \
+                   ORDER BY id";
+        let enrolled = kind_name(VectorKind::Enrolled);
+        let rows = self.rows(sql, values![&gallery.tenant, &gallery.model, subject, enrolled]).await?;
+        rows.iter()
+            .map(|row| Ok(EnrolledRecord { id: VectorId::from_uuid(row.get("id")?), source: row.get("source")? }))
+            .collect()
+    }
+
+    /// The numbers of the enrolled faces of subjects for one model. Those without a face are left out.
+    pub async fn count_enrolled(
+        &self,
+        gallery: &GalleryKey,
+        subjects: &[SubjectId],
+    ) -> Result<BTreeMap<SubjectId, u64>, StoreError> {
+        let mut counts = BTreeMap::new();
+        for ids in subjects.chunks(IDS_AT_ONCE) {
+            let mut values = values![&gallery.tenant, &gallery.model, kind_name(VectorKind::Enrolled)];
+            // As where subjects are read by their ids: a repeated one fills the rest.
+            values.extend((0..IDS_AT_ONCE).map(|index| ids[index.min(ids.len() - 1)].into()));
+            for row in self.rows(FACES_OF, values).await? {
+                let faces: i64 = row.get("faces")?;
+                counts.insert(SubjectId::from_uuid(row.get("subject")?), faces.unsigned_abs());
+            }
+        }
+        Ok(counts)
+    }
+
+    /// Whether a subject has an enrolled face with this id, for any model.
+    pub async fn is_enrolled(&self, tenant: &TenantId, subject: SubjectId, id: VectorId) -> Result<bool, StoreError> {
+        let mut snapshot = self.begin_snapshot().await?;
+        for key in snapshot.galleries_of(tenant).await? {
+            if snapshot.has_enrolled(&key, subject, id).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Removes an enrolled face of a subject: its vectors of all models. `false` if the subject has none with this id. The version of each
+    /// gallery changes once, as with every removal, so no later search finds it.
+    pub async fn remove_enrolled(
+        &self,
+        tenant: &TenantId,
+        subject: SubjectId,
+        id: VectorId,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let mut transaction = self.begin().await?;
+        // Nobody adds vectors to a locked subject, also none of another model.
+        if !transaction.touch_subject(tenant, subject, now).await? {
+            return Ok(false);
+        }
+        let mut removed = false;
+        for key in transaction.galleries_of(tenant).await? {
+            if !transaction.has_enrolled(&key, subject, id).await? {
+                continue;
+            }
+            let Some(locked) = transaction.lock_gallery(&key).await? else { continue };
+            let mut change = GalleryChange::new(&mut transaction, &key, locked, now);
+            removed |= change.remove(id).await?;
+            change.finish().await?;
+        }
+        if !removed {
+            return Ok(false);
+        }
+        let sql = "DELETE FROM face_model_gaps WHERE tenant = $1 AND id = $2";
+        transaction.execute(sql, values![tenant, id]).await?;
+        transaction.commit().await?;
+        self.empty_journal().await;
+        Ok(true)
+    }
+}
+
+impl Transaction {
+    /// Whether a gallery has an enrolled vector of a subject with this id.
+    async fn has_enrolled(&mut self, key: &GalleryKey, subject: SubjectId, id: VectorId) -> Result<bool, StoreError> {
+        let sql =
+            "SELECT id FROM face_vectors WHERE tenant = $1 AND model = $2 AND id = $3 AND subject = $4 AND kind = $5";
+        let enrolled = kind_name(VectorKind::Enrolled);
+        Ok(self.row(sql, values![&key.tenant, &key.model, id, subject, enrolled]).await?.is_some())
+    }
+}
