@@ -39,6 +39,14 @@ pub struct Config {
         value_parser = on_off(), value_name = "ON_OFF")]
     pub faces_keep_images: bool,
 
+    /// The folder of uploads.
+    #[command(flatten)]
+    pub uploads: UploadArgs,
+}
+
+/// Where photographs that verify users are.
+#[derive(Debug, Clone, Args)]
+pub struct UploadArgs {
     /// Folder of photographs that verify users, shared with the programs that write them; not set, photographs verify nobody
     #[arg(long, env = "SIGHTLINE_FACES_UPLOADS_DIR", value_name = "PATH")]
     pub faces_uploads_dir: Option<PathBuf>,

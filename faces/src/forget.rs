@@ -1,4 +1,5 @@
-//! Forgetting deleted subjects: in documents, on kept images, and again for what comes later.
+//! Forgetting deleted subjects: in documents, on kept images, in photographs that wait for their verification, and again for what comes
+//! later.
 //!
 //! A result that was on its way during a deletion is stored after it, with the id. So the ids of deleted subjects are forgotten again
 //! after a minute, two, four and so on, and at last when no result with them can come any more. This also finishes a deletion whose
@@ -16,6 +17,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::Deps;
 use crate::consent::end_consents_regularly;
+use crate::uploads::{Uploads, erase_before};
 
 /// Time between two looks at what is due.
 const PAUSE: Duration = Duration::from_secs(30);
@@ -41,6 +43,21 @@ pub async fn forget(
         forgotten += forget_subject(documents, blobs, tenant, merged).await?;
     }
     Ok(forgotten)
+}
+
+/// Erases the photographs of a tenant that have waited for their verification since before the deletion of a subject: they may show the same
+/// person, and would enrol the face again. Which of a user's subjects is the user's own is not known any more, so it is done for all.
+pub async fn erase_photographs(
+    uploads: Option<&Uploads>,
+    tenant: &TenantId,
+    deleted_at: Timestamp,
+) -> Result<(), StoreError> {
+    let Some(Uploads { folder, .. }) = uploads else { return Ok(()) };
+    let erased = erase_before(folder, tenant, deleted_at).await?;
+    if erased > 0 {
+        tracing::info!(erased, "photographs that waited were erased with a subject of their user");
+    }
+    Ok(())
 }
 
 /// Forgets deleted subjects again, and erases the faces of people whose consent ended, without end. Several processes may do so at once.
@@ -89,7 +106,8 @@ async fn forget_one(deps: &Deps, former: FormerSubject, kept: SignedDuration) ->
 }
 
 async fn forget_again(deps: &Deps, former: &FormerSubject) -> Result<(), StoreError> {
-    let FormerSubject { tenant, id, .. } = former;
+    let FormerSubject { tenant, id, deleted_at, .. } = former;
+    erase_photographs(deps.uploads.as_ref(), tenant, *deleted_at).await?;
     let forgotten = forget_subject(&*deps.documents, &*deps.blobs, tenant, *id).await?;
     if forgotten != Forgotten::default() {
         let Forgotten { detections, alerts, images, enrolment_images } = forgotten;
@@ -114,6 +132,9 @@ fn retention(topics: &Topics, role: TopicRole) -> SignedDuration {
     SignedDuration::try_from(topics.get(role).retention).unwrap_or(SignedDuration::MAX)
 }
 
+/// The place of a receipt that has photographs which wait for their verification.
+pub const PHOTOGRAPHS: &str = "photographs in the folder of uploads";
+
 /// What still has the id of a subject that is deleted `now`, or images of people before the camera.
 pub fn remaining(topics: &Topics, now: Timestamp) -> Vec<RemainingData> {
     let after = |time: SignedDuration| now.checked_add(time).unwrap_or(Timestamp::MAX);
@@ -129,6 +150,9 @@ pub fn remaining(topics: &Topics, now: Timestamp) -> Vec<RemainingData> {
     all.extend(with_images.into_iter().map(|role| topic(HeldData::Images, role)));
     let inbox = retention(topics, TopicRole::Frames).saturating_add(RESERVE);
     all.push(until("images in the inbox".to_owned(), HeldData::Images, inbox));
+    // Those of other programs, which do not say whose they are until their messages are read.
+    let photographs = retention(topics, TopicRole::FacesUploads).saturating_add(RESERVE);
+    all.push(until(PHOTOGRAPHS.to_owned(), HeldData::Images, photographs));
     all.push(RemainingData { place: "backups".to_owned(), holds: HeldData::Everything, until: None });
     all
 }
@@ -153,6 +177,7 @@ mod tests {
         assert_eq!(until("topic sightline.frames.dlq"), (HeldData::Images, at("16")));
         // A dead letter of the last day becomes a result, which is kept for a day.
         assert_eq!(until("deleted subjects"), (HeldData::SubjectId, at("18")));
+        assert_eq!(until(PHOTOGRAPHS), (HeldData::Images, at("06")));
         assert_eq!(until("backups"), (HeldData::Everything, None));
     }
 }

@@ -7,7 +7,7 @@
 //!                                                         └─ search ──▶ Galleries: all of the tenant ──▶ matches
 //! consent that ends ──▶ Relational: its vectors are erased
 //! change of the model ──▶ kept images ──▶ Encoder of the new model ──▶ vectors beside the old ones; then one switch
-//! delete ──▶ Relational ──▶ Documents, Blobs: forgotten; a task repeats it until no result with the id can come
+//! delete ──▶ Relational ──▶ Documents, Blobs, photographs that wait: forgotten; a task repeats it until no result with the id can come
 //! reject ──▶ Documents: no subject ──▶ Blobs: is the image kept? ──▶ Encoder ──▶ Relational: a negative
 //! uploads ──▶ file ──▶ Encoder ──▶ Relational: the user's face, verified, an outcome ──▶ an event
 //! ```
@@ -48,10 +48,10 @@ use store::{Blobs, Documents, Relational};
 use tokio_util::sync::CancellationToken;
 use vision::ModelArgs;
 
-pub use config::{Config, SharedArgs};
+pub use config::{Config, SharedArgs, UploadArgs};
 pub use consent::{ConsentRule, check_consents};
 pub use encoder::DETECTOR;
-pub use forget::{forget_regularly, remaining};
+pub use forget::{PHOTOGRAPHS, forget_regularly, remaining};
 pub use model_note::ModelNote;
 use uploads::{Uploads, Verifier};
 

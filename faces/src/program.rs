@@ -66,7 +66,7 @@ struct LogArgs {
 
 impl Check for Program {
     fn check(&self, errors: &mut SettingErrors) {
-        if self.config.faces_uploads_dir.is_some() {
+        if self.config.uploads.faces_uploads_dir.is_some() {
             errors.collect(self.log.kafka.group_member_config());
         }
         errors.collect(self.models.registry());

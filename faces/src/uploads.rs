@@ -7,7 +7,7 @@
 //! ```
 //!
 //! In: messages that name a user and a file in the folder of uploads. Out: the user's enrolled face, an outcome for each message, an
-//! event with it, and a folder without the file. A message that cannot be read becomes a dead letter.
+//! event with it, and a folder without the file. A message that cannot be read, or whose rows in the database cannot, becomes a dead letter.
 //!
 //! Guarantees: an upload has one outcome, however often its message is delivered or written. A file is deleted after its outcome is
 //! durable, and after its event is sent, unless a second copy of the message comes to it first. A user who is disabled or being deleted
@@ -33,6 +33,7 @@ use crate::encoder::Encoders;
 use handler::VerifyUploads;
 
 pub use folder::{FileId, ReadError, UploadFolder, UploadedFile};
+pub(crate) use photos::erase_before;
 pub use photos::{MOST_OF_USER, PhotoEraser, WriteError};
 
 /// Messages that are delivered and wait for their turn.

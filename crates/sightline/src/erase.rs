@@ -12,6 +12,7 @@ use anyhow::{bail, ensure};
 use bus::{KafkaArgs, TopicArgs};
 use clap::{Args, Subcommand};
 use contracts::{TenantId, Topics, UserId};
+use faces::UploadArgs;
 use jiff::Timestamp;
 use store::{BlobArgs, DatabaseArgs, MongoArgs, Relational};
 use uuid::Uuid;
@@ -52,6 +53,9 @@ struct Check {
 
     #[command(flatten)]
     topics: TopicArgs,
+
+    #[command(flatten)]
+    uploads: UploadArgs,
 
     #[command(flatten, next_help_heading = "Servers instead of embedded parts")]
     kafka: KafkaArgs,
@@ -137,6 +141,7 @@ impl Check {
         found.extend(self.in_documents(texts).await?);
         found.extend(self.in_images(texts).await?);
         found.extend(self.in_log(topics, texts).await?);
+        found.extend(self.in_uploads(texts)?);
         Ok(found)
     }
 }

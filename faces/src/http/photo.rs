@@ -11,7 +11,6 @@ use api_kit::routes;
 use api_kit::scope::FacesWrite;
 use axum::Json;
 use axum::extract::State;
-use bytes::Bytes;
 use contracts::api::{PhotoAccepted, Problem};
 use contracts::{Event, FaceUpload, TenantId};
 use http::StatusCode;
@@ -49,26 +48,33 @@ pub async fn send_photo(
     _: NoQuery,
     image: ImageBody,
 ) -> Result<(StatusCode, Json<PhotoAccepted>), ApiError> {
-    let uploads = app.uploads.as_ref().ok_or(FaceError::UploadsOff)?;
+    let uploads = app.uploads.clone().ok_or(FaceError::UploadsOff)?;
     let user_id = caller.user.ok_or(FaceError::NoUser)?;
     let user = app.database.user(user_id).await?.ok_or(FaceError::NoUser)?;
     let username = user.username.or(user.email).unwrap_or_default();
-    let path = write(&uploads.folder, &caller.tenant, image.encoded).await?;
-    let upload = FaceUpload { username, path: path.clone(), user_id: Some(user_id) };
-    if let Err(error) = publish(uploads, &upload).await {
-        let (folder, name) = (Arc::clone(&uploads.folder), path);
-        // What stays is swept when no message can name it any more.
-        let removed = tokio::task::spawn_blocking(move || folder.remove(&name)).await;
-        if !matches!(removed, Ok(Ok(()))) {
-            tracing::warn!("a photograph without a message stays in the folder of uploads for some time");
-        }
-        return Err(error);
-    }
+    // In a task that ends even if the client goes away: a file without a message would count against the user for days.
+    let sending = tokio::spawn(async move {
+        let path = write(&uploads.folder, &caller.tenant, &image).await?;
+        send(&uploads, FaceUpload { username, path, user_id: Some(user_id) }).await
+    });
+    let path = sending.await.map_err(|error| ServiceError::Internal(error.into()))??;
     Ok((StatusCode::ACCEPTED, Json(PhotoAccepted { path })))
 }
 
-async fn write(folder: &Arc<UploadFolder>, tenant: &TenantId, encoded: Bytes) -> Result<String, ApiError> {
-    let (folder, tenant) = (Arc::clone(folder), tenant.clone());
+/// Sends the message of a file that is written. Returns the path of the file, which is deleted after a failure.
+async fn send(uploads: &Uploads, upload: FaceUpload) -> Result<String, ApiError> {
+    let Err(error) = publish(uploads, &upload).await else { return Ok(upload.path) };
+    let folder = Arc::clone(&uploads.folder);
+    // What stays is swept when no message can name it any more.
+    let removed = tokio::task::spawn_blocking(move || folder.remove(&upload.path)).await;
+    if !matches!(removed, Ok(Ok(()))) {
+        tracing::warn!("a photograph without a message stays in the folder of uploads for some time");
+    }
+    Err(error)
+}
+
+async fn write(folder: &Arc<UploadFolder>, tenant: &TenantId, image: &ImageBody) -> Result<String, ApiError> {
+    let (folder, tenant, encoded) = (Arc::clone(folder), tenant.clone(), image.encoded.clone());
     let written = tokio::task::spawn_blocking(move || folder.write(&tenant, &encoded)).await;
     match written.map_err(|error| ServiceError::Internal(error.into()))? {
         Ok(path) => Ok(path),

@@ -24,7 +24,7 @@ use super::error::FaceError;
 use super::subject_views::{view_of, views};
 use super::{App, Routes};
 use crate::consent::end_consent;
-use crate::forget::{forget, remaining};
+use crate::forget::{erase_photographs, forget, remaining};
 
 /// Maximum number of characters of what names a consent.
 const MAX_REFERENCE: usize = 200;
@@ -235,6 +235,9 @@ pub async fn remove(
     if deleted.is_none() && app.database.is_merged(&caller.tenant, id).await? {
         // The person is enrolled under another id, so it is not forgotten under this one alone.
         return Err(FaceError::NoSubject(id).into());
+    }
+    if deleted.is_some() {
+        erase_photographs(app.uploads.as_ref(), &caller.tenant, now).await?;
     }
     // Also without the subject: an earlier request may have failed here.
     let forgotten = forget(&app.database, &*app.documents, &*app.blobs, &caller.tenant, id).await?;

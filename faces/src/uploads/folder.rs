@@ -94,7 +94,7 @@ impl UploadFolder {
     /// # Errors
     /// As [`Self::open`]. The message names the setting.
     pub fn configured(config: &Config, frames: &FrameArgs) -> anyhow::Result<Option<Arc<Self>>> {
-        let Some(path) = &config.faces_uploads_dir else { return Ok(None) };
+        let Some(path) = &config.uploads.faces_uploads_dir else { return Ok(None) };
         let folder = Self::open(path, frames.max_frame_bytes).context("SIGHTLINE_FACES_UPLOADS_DIR")?;
         Ok(Some(Arc::new(folder)))
     }

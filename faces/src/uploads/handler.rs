@@ -14,6 +14,7 @@ use gallery::Embedding;
 use jiff::Timestamp;
 use metrics::counter;
 use sha2::{Digest, Sha256};
+use store::StoreError;
 use store::relational::{DecidedUpload, NewUpload, UploadDecision, UploadPlace, UploadedFace};
 use uuid::Uuid;
 use vision::face_quality::QualityLimits;
@@ -53,7 +54,7 @@ impl Handler for VerifyUploads {
             partition: delivery.position.partition,
             offset: delivery.position.offset,
         };
-        let known = self.verifier.database.upload_outcome(&place).await.map_err(|error| failed(&error))?;
+        let known = self.verifier.database.upload_outcome(&place).await.map_err(of_store)?;
         let (decision, file) = match known {
             Some(decided) => (UploadDecision::Decided(decided.clone()), decided.file),
             None => self.decide(&place, &upload).await?,
@@ -100,7 +101,7 @@ impl VerifyUploads {
             (None, Ok(_)) => database.refuse_upload(&new, None, UploadOutcome::UnknownUser, now).await,
             (user, Err(outcome)) => database.refuse_upload(&new, user, outcome, now).await,
         };
-        let decision = decision.map_err(|error| failed(&error))?;
+        let decision = decision.map_err(of_store)?;
         let file = match &decision {
             UploadDecision::Decided(decided) => decided.file.clone(),
             UploadDecision::Copy => new.file,
@@ -117,7 +118,7 @@ impl VerifyUploads {
             Some(id) => self.verifier.database.user(id).await,
             None => self.verifier.database.user_named(&upload.username).await,
         };
-        Ok(found.map_err(|error| failed(&error))?.filter(|user| !user.disabled).map(|user| user.id))
+        Ok(found.map_err(of_store)?.filter(|user| !user.disabled).map(|user| user.id))
     }
 
     async fn read(&self, path: String) -> Result<Result<UploadedFile, (UploadOutcome, Option<FileId>)>, HandleError> {
@@ -139,11 +140,11 @@ impl VerifyUploads {
     ) -> Result<Result<UploadedFace, UploadOutcome>, HandleError> {
         let Verifier { database, encoders } = &self.verifier;
         let current = CurrentModel::read(database, encoders).await.map_err(|error| match error {
-            NoCurrentModel::Store(error) => failed(&error),
+            NoCurrentModel::Store(error) => of_store(error),
             NoCurrentModel::Encode(error) => unusable(&error),
         })?;
         if self.begun.as_ref() != Some(place) {
-            let begun = database.begin_upload(place, Timestamp::now()).await.map_err(|error| failed(&error))?;
+            let begun = database.begin_upload(place, Timestamp::now()).await.map_err(of_store)?;
             if begun > MAX_ENDS {
                 return Ok(Err(UploadOutcome::Crashed));
             }
@@ -229,6 +230,15 @@ fn failed(error: &dyn Display) -> HandleError {
     HandleError::Transient(error.to_string())
 }
 
+/// A row that no attempt can read or store must not hold up the messages after this one. Its file stays, so that the dead letter can be sent
+/// again.
+fn of_store(error: StoreError) -> HandleError {
+    match error {
+        StoreError::Fatal(reason) => HandleError::permanent("unstorable", &reason),
+        StoreError::Unavailable(reason) | StoreError::DiskFull(reason) => failed(&reason),
+    }
+}
+
 /// The same of the models, with its causes.
 fn unusable(error: &EncodeError) -> HandleError {
     match error {
@@ -280,6 +290,16 @@ mod tests {
         for (code, outcome) in outcomes {
             assert_eq!(code, outcome);
         }
+    }
+
+    #[test]
+    fn only_what_a_retry_may_mend_is_tried_again() {
+        let text = || "the store says no".to_owned();
+        for error in [StoreError::Unavailable(text()), StoreError::DiskFull(text())] {
+            assert!(matches!(of_store(error), HandleError::Transient(reason) if reason == text()));
+        }
+        let HandleError::Permanent(cause) = of_store(StoreError::Fatal(text())) else { panic!("it is tried again") };
+        assert_eq!((cause.code.as_str(), cause.message), ("unstorable", text()));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use contracts::TenantId;
+use jiff::Timestamp;
 use rustix::fs::{AtFlags, Mode, OFlags, fsync, openat, unlinkat};
 use rustix::io::Errno;
 use store::{Erased, StoreError, TenantEraser};
@@ -89,9 +90,14 @@ impl UploadFolder {
         self.remove_all(|path| Ok(is_of(path, tenant)))
     }
 
+    /// Deletes the photographs of a tenant that were written before `time`. Returns their number.
+    pub fn erase_before(&self, tenant: &TenantId, time: SystemTime) -> io::Result<u64> {
+        self.remove_all(|path| Ok(is_of(path, tenant) && is_before(path, time)?))
+    }
+
     /// Deletes photographs that were written before `time`. Returns their number.
     pub fn sweep(&self, time: SystemTime) -> io::Result<u64> {
-        self.remove_all(|path| Ok(tenant_of(path).is_some() && path.symlink_metadata()?.modified()? < time))
+        self.remove_all(|path| Ok(tenant_of(path).is_some() && is_before(path, time)?))
     }
 
     fn remove_all(&self, which: impl Fn(&Path) -> io::Result<bool>) -> io::Result<u64> {
@@ -119,6 +125,10 @@ fn tenant_of(path: &Path) -> Option<&str> {
     Uuid::try_parse(id).is_ok().then_some(tenant)
 }
 
+fn is_before(path: &Path, time: SystemTime) -> io::Result<bool> {
+    Ok(path.symlink_metadata()?.modified()? < time)
+}
+
 fn is_of(path: &Path, tenant: &TenantId) -> bool {
     tenant_of(path) == Some(tenant.as_str())
 }
@@ -130,9 +140,18 @@ pub struct PhotoEraser(pub Arc<UploadFolder>);
 impl TenantEraser for PhotoEraser {
     async fn erase(&self, tenant: &TenantId) -> Result<Erased, StoreError> {
         let (folder, tenant) = (Arc::clone(&self.0), tenant.clone());
-        let erased = tokio::task::spawn_blocking(move || folder.erase(&tenant)).await;
-        let erased = erased.map_err(|error| StoreError::Fatal(error.to_string()))?;
-        let count = erased.map_err(|error| StoreError::Unavailable(format!("photographs in the uploads: {error}")))?;
+        let count = erased(move || folder.erase(&tenant)).await?;
         Ok(Erased { what: "photographs that wait for their verification", count })
     }
+}
+
+/// Erases the photographs of a tenant that wait since before `time`.
+pub async fn erase_before(folder: &Arc<UploadFolder>, tenant: &TenantId, time: Timestamp) -> Result<u64, StoreError> {
+    let (folder, tenant) = (Arc::clone(folder), tenant.clone());
+    erased(move || folder.erase_before(&tenant, time.into())).await
+}
+
+async fn erased(erase: impl FnOnce() -> io::Result<u64> + Send + 'static) -> Result<u64, StoreError> {
+    let erased = tokio::task::spawn_blocking(erase).await.map_err(|error| StoreError::Fatal(error.to_string()))?;
+    erased.map_err(|error| StoreError::Unavailable(format!("photographs in the uploads: {error}")))
 }

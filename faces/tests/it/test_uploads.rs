@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -20,6 +21,7 @@ use jiff::Timestamp;
 use store::Relational;
 use store::relational::{NewUser, Role, UserLimit, UserWriteOutcome};
 use tempfile::TempDir;
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::test_service::TestService;
@@ -56,8 +58,16 @@ impl TestUploads {
         Self::start_on(models, |bus| bus).await
     }
 
-    /// With a log of the service that is made of this one.
-    pub async fn start_on(models: Option<&Path>, of_service: impl FnOnce(Arc<dyn Bus>) -> Arc<dyn Bus>) -> Self {
+    /// Without models, and with a log of the service whose answers the test decides; this one is the first.
+    pub async fn start_answering(answer: Answer) -> (Self, Answers) {
+        let (sender, receiver) = watch::channel(answer);
+        let answers = Answers { answer: sender, refused: Arc::default() };
+        let refused = Arc::clone(&answers.refused);
+        let of_service = |bus| -> Arc<dyn Bus> { Arc::new(AnsweringBus { bus, answer: receiver, refused }) };
+        (Self::start_on(None, of_service).await, answers)
+    }
+
+    async fn start_on(models: Option<&Path>, of_service: impl FnOnce(Arc<dyn Bus>) -> Arc<dyn Bus>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let topics = Topics::parse(contracts::topics::DEFAULT).unwrap().map(|topic| topic.partitions = 1);
         let bus = EmbeddedBus::open(&folder.path().join("log"), &topics, Options::default()).unwrap();
@@ -167,29 +177,79 @@ impl TestUploads {
         names.sort();
         names
     }
+
+    pub async fn wait_for_files(&self, count: usize) {
+        wait_until("the folder has other files", || self.files().len() == count).await;
+    }
 }
 
-/// A log that accepts no message.
-pub struct RefusingBus(pub Arc<dyn Bus>);
+async fn wait_until(otherwise: &str, holds: impl Fn() -> bool) {
+    let waited = tokio::time::timeout(TIMEOUT, async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    assert!(waited.await.is_ok(), "{otherwise}");
+}
 
-impl Producer for RefusingBus {
-    fn send(&self, _: TopicRole, _: Message) -> Result<Acknowledged, BusError> {
-        Ok(Box::pin(async { Err(BusError::Unavailable("away".to_owned())) }))
+/// What a log answers to a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    Refuse,
+    /// Nothing yet.
+    Hold,
+    Accept,
+}
+
+/// Decides what the log of a service answers.
+pub struct Answers {
+    answer: watch::Sender<Answer>,
+    refused: Arc<AtomicUsize>,
+}
+
+impl Answers {
+    pub fn give(&self, answer: Answer) {
+        self.answer.send_replace(answer);
+    }
+
+    pub async fn wait_for_refusals(&self, count: usize) {
+        wait_until("the service sends no message", || self.refused.load(Ordering::Relaxed) >= count).await;
+    }
+}
+
+/// A log whose answers a test decides.
+struct AnsweringBus {
+    bus: Arc<dyn Bus>,
+    answer: watch::Receiver<Answer>,
+    refused: Arc<AtomicUsize>,
+}
+
+impl Producer for AnsweringBus {
+    fn send(&self, role: TopicRole, message: Message) -> Result<Acknowledged, BusError> {
+        let (producer, mut answer, refused) = (self.bus.producer(), self.answer.clone(), Arc::clone(&self.refused));
+        Ok(Box::pin(async move {
+            let answered = answer.wait_for(|answer| *answer != Answer::Hold).await.map(|answer| *answer);
+            if matches!(answered, Ok(Answer::Accept)) {
+                return producer.send(role, message)?.await;
+            }
+            refused.fetch_add(1, Ordering::Relaxed);
+            Err(BusError::Unavailable("away".to_owned()))
+        }))
     }
 }
 
 #[async_trait]
-impl Bus for RefusingBus {
+impl Bus for AnsweringBus {
     fn describe(&self) -> String {
-        "refusing".to_owned()
+        "answering".to_owned()
     }
 
     fn topic(&self, role: TopicRole) -> &str {
-        self.0.topic(role)
+        self.bus.topic(role)
     }
 
     fn producer(&self) -> Arc<dyn Producer> {
-        Arc::new(Self(Arc::clone(&self.0)))
+        Arc::new(Self { bus: Arc::clone(&self.bus), answer: self.answer.clone(), refused: Arc::clone(&self.refused) })
     }
 
     async fn consumer(
@@ -198,38 +258,38 @@ impl Bus for RefusingBus {
         group: &str,
         options: ConsumerOptions,
     ) -> Result<Box<dyn Consumer>, BusError> {
-        self.0.consumer(role, group, options).await
+        self.bus.consumer(role, group, options).await
     }
 
     async fn reader(&self, role: TopicRole, start: Start) -> Result<Box<dyn Reader>, BusError> {
-        self.0.reader(role, start).await
+        self.bus.reader(role, start).await
     }
 
     async fn reader_of(&self, role: TopicRole, ranges: &[Range]) -> Result<Box<dyn Reader>, BusError> {
-        self.0.reader_of(role, ranges).await
+        self.bus.reader_of(role, ranges).await
     }
 
     async fn ranges(&self, role: TopicRole) -> Result<Vec<Range>, BusError> {
-        self.0.ranges(role).await
+        self.bus.ranges(role).await
     }
 
     async fn topic_id(&self, role: TopicRole) -> Result<String, BusError> {
-        self.0.topic_id(role).await
+        self.bus.topic_id(role).await
     }
 
     async fn unconsumed(&self, role: TopicRole, group: &str) -> Result<Vec<Range>, BusError> {
-        self.0.unconsumed(role, group).await
+        self.bus.unconsumed(role, group).await
     }
 
     async fn oldest_unconsumed(&self, role: TopicRole, group: &str) -> Result<Option<SystemTime>, BusError> {
-        self.0.oldest_unconsumed(role, group).await
+        self.bus.oldest_unconsumed(role, group).await
     }
 
     async fn check(&self) -> Result<(), BusError> {
-        self.0.check().await
+        self.bus.check().await
     }
 
     async fn close(&self) -> Result<(), BusError> {
-        self.0.close().await
+        self.bus.close().await
     }
 }

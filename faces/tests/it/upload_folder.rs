@@ -189,6 +189,10 @@ async fn a_users_photographs_are_bounded_erased_and_swept() {
     let now = std::time::SystemTime::now();
     assert_eq!(test.folder.sweep(now - std::time::Duration::from_secs(3_600)).unwrap(), 0);
 
+    // One that was sent after the deletion of a subject stays.
+    assert_eq!(test.folder.erase_before(&ann, now - std::time::Duration::from_secs(3_600)).unwrap(), 0);
+    assert!(test.root.join(&first).exists());
+
     let folder = std::sync::Arc::new(UploadFolder::open(&test.root, LIMIT).unwrap());
     let erased = PhotoEraser(folder).erase(&ann).await.unwrap();
     assert_eq!(erased.count, MOST_OF_USER as u64);

@@ -1,8 +1,6 @@
 //! Uploads from the embedded log to their outcomes, and the route that sends them.
 
 use std::os::unix::fs::symlink;
-use std::sync::Arc;
-use std::time::Duration;
 
 use contracts::face_upload::FaceVerifiedData;
 use contracts::{
@@ -15,7 +13,10 @@ use store::relational::{AccessChange, NewUpload, UploadPlace, UploadedFace};
 use uuid::Uuid;
 
 use crate::test_service::TestService;
-use crate::test_uploads::{LIMIT, RefusingBus, TIMEOUT, TestUploads};
+use crate::test_uploads::{Answer, LIMIT, TestUploads};
+
+/// The beginning of an image.
+const PNG: &[u8] = b"\x89PNG\r\n\x1a\n and so on";
 
 #[tokio::test]
 async fn every_bad_upload_is_refused_by_name() {
@@ -147,7 +148,7 @@ async fn copies(test: &TestUploads) {
 async fn a_photograph_waits_in_the_folder_with_its_message() {
     let test = TestUploads::start(None).await;
     let ann = test.user("ann").await;
-    let (path, png) = ("/v1/users/me/photo", b"\x89PNG\r\n\x1a\n and so on".to_vec());
+    let (path, png) = ("/v1/users/me/photo", PNG.to_vec());
     let post = async |token: &str, body: Vec<u8>| test.service.send(token, Method::POST, path, body).await;
     let (status, accepted) = post(&ann.token(), png.clone()).await;
     assert_eq!(status, StatusCode::ACCEPTED, "{accepted}");
@@ -175,30 +176,67 @@ async fn a_photograph_waits_in_the_folder_with_its_message() {
 
 #[tokio::test]
 async fn a_photograph_whose_message_cannot_be_sent_does_not_stay() {
-    let test = TestUploads::start_on(None, |bus| Arc::new(RefusingBus(bus))).await;
+    let (test, _answers) = TestUploads::start_answering(Answer::Refuse).await;
     let ann = test.user("ann").await;
-    let png = b"\x89PNG\r\n\x1a\n and so on".to_vec();
-    let refused = test.service.refused(&ann.token(), Method::POST, "/v1/users/me/photo", png).await;
+    let refused = test.service.refused(&ann.token(), Method::POST, "/v1/users/me/photo", PNG.to_vec()).await;
     assert_eq!((refused, test.files()), ((503, "unavailable".to_owned()), Vec::new()));
+}
+
+#[tokio::test]
+async fn photographs_that_wait_are_erased_with_a_subject_of_their_user() {
+    let test = TestUploads::start(None).await;
+    let (ann, ben) = (test.user("ann").await, test.user("ben").await);
+    let send = async |token: &str| {
+        let (status, accepted) = test.service.send(token, Method::POST, "/v1/users/me/photo", PNG.to_vec()).await;
+        assert_eq!(status, StatusCode::ACCEPTED, "{accepted}");
+        accepted["path"].as_str().unwrap().to_owned()
+    };
+    let delete = async |id: &str| {
+        let path = format!("/v1/faces/subjects/{id}");
+        test.service.send(&ann.token(), Method::DELETE, &path, Vec::new()).await
+    };
+    let (of_ann, of_ben) = (send(&ann.token()).await, send(&ben.token()).await);
+    std::fs::write(test.root.join("of-a-kiosk"), "image").unwrap();
+    assert_eq!(delete(&Uuid::now_v7().to_string()).await.0, StatusCode::NOT_FOUND);
+    assert!(test.files().contains(&of_ann), "nobody was deleted");
+
+    let subject = test.service.subject(&ann.token(), "Ann").await;
+    let (status, receipt) = delete(&subject).await;
+
+    assert_eq!((status, test.files()), (StatusCode::OK, vec!["of-a-kiosk".to_owned(), of_ben]), "{receipt}");
+    let remaining = receipt["remaining"].as_array().unwrap();
+    assert!(remaining.iter().any(|data| data["place"] == faces::PHOTOGRAPHS), "those of other programs: {receipt}");
+}
+
+/// The log refuses the message after the client has gone.
+#[tokio::test]
+async fn a_client_that_goes_away_leaves_no_photograph_without_a_message() {
+    let (test, answers) = TestUploads::start_answering(Answer::Hold).await;
+    let token = test.user("ann").await.token();
+    tokio::select! {
+        answered = test.service.send(&token, Method::POST, "/v1/users/me/photo", PNG.to_vec()) => panic!("{answered:?}"),
+        () = test.wait_for_files(1) => {}
+    }
+    // The server sees the end of the connection meanwhile.
+    assert_eq!(test.service.get(&token, "/v1/faces/subjects").await.0, StatusCode::OK);
+    answers.give(Answer::Refuse);
+    test.wait_for_files(0).await;
 }
 
 /// The outcome is stored, and the event cannot be sent: the file stays until it is.
 #[tokio::test]
 async fn a_file_stays_until_its_event_is_sent() {
-    let test = TestUploads::start_on(None, |bus| Arc::new(RefusingBus(bus))).await;
+    let (test, answers) = TestUploads::start_answering(Answer::Refuse).await;
     test.upload_file("nobody", "a", b"image").await;
+    // The second one shows what follows the first.
+    answers.wait_for_refusals(2).await;
     let place =
         UploadPlace { topic_id: test.bus.topic_id(TopicRole::FacesUploads).await.unwrap(), partition: 0, offset: 0 };
-    let waited = tokio::time::timeout(TIMEOUT, async {
-        while test.database().upload_outcome(&place).await.unwrap().is_none() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    });
-    assert!(waited.await.is_ok(), "no outcome is stored");
-    // Time in which it would be deleted.
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(test.database().upload_outcome(&place).await.unwrap().is_some(), "no outcome is stored");
     assert_eq!(test.files(), ["a"]);
     assert!(test.bus.progress(TopicRole::FacesUploads, groups::FACES).await.unwrap().waiting > 0);
+    answers.give(Answer::Accept);
+    assert_eq!((test.events().await.len(), test.files()), (1, Vec::new()));
 }
 
 #[tokio::test]

@@ -1,8 +1,9 @@
-//! The places that have one of the texts: tables, collections, keys of images, topics.
+//! The places that have one of the texts: tables, collections, keys of images, topics, names of photographs that wait.
 //!
 //! The embedded log is read from its files, beside the `up` that has it open: an acknowledged message is in a file.
 
 use std::fmt;
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ use crate::up::dependencies::{ACCOUNTS_FILE, BLOBS_FOLDER, DOCUMENTS_FILE, LOG_F
 const NEXT_TIMEOUT: Duration = Duration::from_secs(60);
 /// The table of the messages in a segment of the embedded log.
 const MESSAGES: &str = "message";
+/// The folder of uploads.
+const UPLOADS: &str = "uploads";
 
 /// A place that has the id.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +50,7 @@ impl Place {
             ("topic", topic) => format!("topic {topic}"),
             ("accounts", "face_former_subjects") => "deleted subjects".to_owned(),
             ("images", "inbox") => "images in the inbox".to_owned(),
+            (UPLOADS, _) => faces::PHOTOGRAPHS.to_owned(),
             (store, name) => format!("{store} {name}"),
         }
     }
@@ -103,6 +107,13 @@ impl Check {
         block_in_place(|| in_embedded_log(&folder, texts))
     }
 
+    /// Photographs with the tenant of their user in their name.
+    pub(super) fn in_uploads(&self, texts: &[String]) -> anyhow::Result<Option<Place>> {
+        let Some(folder) = &self.uploads.faces_uploads_dir else { return Ok(None) };
+        let count = block_in_place(|| files_with(folder, texts)).context("SIGHTLINE_FACES_UPLOADS_DIR")?;
+        Ok(Place::new(UPLOADS, "photographs".to_owned(), count))
+    }
+
     async fn in_kafka(&self, topics: &Topics, texts: &[String]) -> anyhow::Result<Vec<Place>> {
         let bus = kafka(&self.kafka, topics).await?;
         let mut found = Vec::new();
@@ -127,6 +138,15 @@ fn message_has(message: &Message, texts: &[String]) -> bool {
     message.key.as_deref().is_some_and(|key| has_any(key, texts))
         || has_any(&message.value, texts)
         || message.headers.iter().any(|(name, value)| has_any(name.as_bytes(), texts) || has_any(value, texts))
+}
+
+/// The number of files in a folder whose names have one of the texts.
+fn files_with(folder: &Path, texts: &[String]) -> io::Result<u64> {
+    let mut count = 0;
+    for entry in std::fs::read_dir(folder)? {
+        count += u64::from(has_any(entry?.file_name().as_encoded_bytes(), texts));
+    }
+    Ok(count)
 }
 
 fn in_embedded_log(folder: &Path, texts: &[String]) -> anyhow::Result<Vec<Place>> {
@@ -161,6 +181,7 @@ mod tests {
         assert_eq!(Place::of_table("documents", table).to_string(), "documents detections 3 (doc 2, rejected 1)");
         let named = |store, name: &str| Place::new(store, name.to_owned(), 1).unwrap().in_receipt();
         assert_eq!(named("accounts", "face_former_subjects"), "deleted subjects");
+        assert_eq!(named("uploads", "photographs"), faces::PHOTOGRAPHS);
         assert_eq!(named("topic", "sightline.results"), "topic sightline.results");
         assert_eq!(Place::new("topic", "sightline.alerts".to_owned(), 0), None);
     }

@@ -61,9 +61,11 @@ impl Receipt {
             after(SignedDuration::try_from(topic.retention).unwrap_or(SignedDuration::MAX))
         };
         let of_topics = topics.iter().map(|topic| (format!("topic {}", topic.name), retention(topic)));
-        let inbox = faces::remaining(topics, deleted_at).into_iter().filter(|data| data.place == "images in the inbox");
+        let with_images = ["images in the inbox", faces::PHOTOGRAPHS];
+        let remaining = faces::remaining(topics, deleted_at).into_iter();
+        let images = remaining.filter(|data| with_images.contains(&data.place.as_str()));
         let kept = ["accounts audit_log", "accounts revocations"].map(|place| (place.to_owned(), None));
-        Self(of_topics.chain(inbox.map(|data| (data.place, data.until))).chain(kept).collect())
+        Self(of_topics.chain(images.map(|data| (data.place, data.until))).chain(kept).collect())
     }
 
     /// Whether it lists a place.

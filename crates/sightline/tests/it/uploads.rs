@@ -33,13 +33,20 @@ struct TestUploads {
     root: PathBuf,
 }
 
+/// A server with a folder of uploads, and further settings; and the folder.
+pub async fn start_with_uploads(settings: &[(&str, String)]) -> (TestServer, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("uploads");
+    std::fs::create_dir(&root).unwrap();
+    let setting = ("SIGHTLINE_FACES_UPLOADS_DIR", root.to_str().unwrap().to_owned());
+    let settings: Vec<_> = settings.iter().cloned().chain([setting]).collect();
+    (TestServer::start_in(folder, &settings).await, root)
+}
+
 impl TestUploads {
     async fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let root = folder.path().join("uploads");
-        std::fs::create_dir(&root).unwrap();
-        let setting = ("SIGHTLINE_FACES_UPLOADS_DIR", root.to_str().unwrap().to_owned());
-        Self { up: TestServer::start_in(folder, &[setting]).await, root }
+        let (up, root) = start_with_uploads(&[]).await;
+        Self { up, root }
     }
 
     fn data(&self) -> PathBuf {

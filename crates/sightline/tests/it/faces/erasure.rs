@@ -13,6 +13,7 @@ use super::{NAME, TestUser, photographs};
 use crate::delivery::{TestClient, small_photo};
 use crate::nothing_lost::TestServices;
 use crate::processes::{TestServer, command, wait_until_ready};
+use crate::uploads::start_with_uploads;
 
 /// An id that occurs nowhere else.
 const EXTERNAL_ID: &str = "hr-quernstone-77";
@@ -25,6 +26,7 @@ const KILLED_AFTER: [u64; 10] = [0, 2, 4, 6, 10, 15, 20, 30, 40, 60];
 
 const SUBJECT: &str = "id of the subject";
 const IMAGE: &str = "image of a frame";
+const ENROLLED: &str = "enrolled image";
 
 /// Bytes that are searched for, and what they are.
 struct Trace {
@@ -189,7 +191,8 @@ async fn a_deletion_killed_ten_times_leaves_what_its_receipt_lists() {
     };
     let enrolled = std::fs::read(photographs.join("obama_a.jpg")).unwrap();
     let image = std::fs::read(photographs.join("obama_biden_2faces.jpg")).unwrap();
-    let settings = [("SIGHTLINE_FACES_LIVE", "on".to_owned()), ("SIGHTLINE_RULE_FACE_SEEN", "on".to_owned())];
+    let settings = ["FACES_LIVE", "RULE_FACE_SEEN", "FACES_KEEP_IMAGES"].map(|name| format!("SIGHTLINE_{name}"));
+    let settings = settings.each_ref().map(|name| (name.as_str(), "on".to_owned()));
     let mut up = TestServer::start(&settings).await;
     let data = up.data.path().join("data");
     let operator = TestUser { id: String::new(), token: up.token.clone(), url: up.url.clone() };
@@ -197,6 +200,8 @@ async fn a_deletion_killed_ten_times_leaves_what_its_receipt_lists() {
     let subject = operator.enrol(&photographs.join("obama_a.jpg")).await;
     let path = format!("/v1/faces/subjects/{subject}");
     assert_eq!(operator.json(Method::PATCH, &path, json!({"external_id": EXTERNAL_ID})).await.0, StatusCode::OK);
+    let list = operator.json(Method::PUT, "/v1/faces/watchlists/staff", json!({"subjects": [subject]})).await;
+    assert_eq!(list.0, StatusCode::OK, "{}", list.1);
     // The gallery counts after a second.
     tokio::time::sleep(Duration::from_secs(2)).await;
     push(&client, &subject, &image).await;
@@ -205,13 +210,20 @@ async fn a_deletion_killed_ten_times_leaves_what_its_receipt_lists() {
     traces.push(Trace::of(SUBJECT, subject.as_bytes()));
     traces.extend(Trace::vector(&enrolled_vector(&data)));
     traces.extend(Trace::within(IMAGE, &image));
-    traces.extend(Trace::within("enrolled image", &enrolled));
+    traces.extend(Trace::within(ENROLLED, &enrolled));
     let before: BTreeSet<&str> = found(&data, &traces).into_iter().map(|(_, what)| what).collect();
-    assert_eq!(before, ["name", "external id", SUBJECT, "vector", IMAGE].into(), "the search finds what is there");
+    let expected = ["name", "external id", SUBJECT, "vector", IMAGE, ENROLLED].into();
+    assert_eq!(before, expected, "the search finds what is there");
 
     let (is_clean, printed, error) = up.outcome(&["erase", "check", &subject]);
     assert!(!is_clean && error.contains("in no receipt; no deletion of this id is recorded"), "{printed}{error}");
-    for place in ["accounts face_subjects 1 (id 1)", "documents detections 1004", "topic sightline.results"] {
+    for place in [
+        "accounts face_subjects 1 (id 1)",
+        "documents detections 1004",
+        "documents watchlists 1",
+        "images enrolled 1",
+        "topic sightline.results",
+    ] {
         assert!(printed.lines().any(|line| line.starts_with(place) && line.ends_with(": in no receipt")), "{printed}");
     }
     assert!(!printed.contains(NAME) && !printed.contains(EXTERNAL_ID), "{printed}");
@@ -239,6 +251,54 @@ async fn a_deletion_killed_ten_times_leaves_what_its_receipt_lists() {
     assert_eq!(kept.collect::<Vec<_>>(), Vec::<PathBuf>::new(), "a kept image");
     let output = up.process.output();
     assert!(!output.contains(NAME) && !output.contains(EXTERNAL_ID), "a name is in the log output");
+}
+
+/// What `sightline erase check` prints about an id, where the folder of uploads is this one.
+fn checked(up: &TestServer, uploads: &Path, id: &str) -> String {
+    let mut command = up.command_of(&["erase", "check", id]);
+    let output = command.env("SIGHTLINE_FACES_UPLOADS_DIR", uploads).output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_left_of_a_user_who_was_verified_by_a_photograph() {
+    let Some(photographs) = photographs("nothing_is_left_of_a_user_who_was_verified_by_a_photograph") else { return };
+    let photograph = photographs.join("obama_a.jpg");
+    let (mut up, uploads) = start_with_uploads(&[("SIGHTLINE_FACES_KEEP_IMAGES", "on".to_owned())]).await;
+    let data = up.data.path().join("data");
+    let ann = TestUser::add(&up, "ann").await;
+    let verified = async || ann.json(Method::GET, "/v1/users/me", json!({})).await.1["verified"].clone();
+    let (status, accepted) = ann.image("/v1/users/me/photo", &photograph).await;
+    assert_eq!(status, StatusCode::ACCEPTED, "{accepted}");
+    testing::eventually("the user is verified", async || verified().await == true && files_below(&uploads).is_empty())
+        .await;
+    let subjects = ann.json(Method::GET, "/v1/faces/subjects", json!({})).await.1;
+    let subject = subjects["items"][0]["id"].as_str().unwrap().to_owned();
+
+    let image = std::fs::read(&photograph).unwrap();
+    let mut traces = vec![Trace::of(SUBJECT, subject.as_bytes())];
+    traces.extend(Trace::vector(&enrolled_vector(&data)));
+    traces.extend(Trace::within(ENROLLED, &image));
+    let before: BTreeSet<&str> = found(&data, &traces).into_iter().map(|(_, what)| what).collect();
+    assert_eq!(before, [SUBJECT, "vector"].into(), "a photograph that verifies a user is kept in no mode");
+    // Another one that waits.
+    std::fs::write(uploads.join(accepted["path"].as_str().unwrap()), &image).unwrap();
+    let printed = checked(&up, &uploads, &ann.id);
+    assert!(printed.contains("\nuploads photographs 1: in no receipt\n"), "{printed}");
+
+    let (status, receipt) = ann.json(Method::DELETE, &format!("/v1/faces/subjects/{subject}"), json!({})).await;
+
+    assert_eq!((status, verified().await), (StatusCode::OK, json!(false)), "{receipt}");
+    assert_eq!(files_below(&uploads), Vec::<PathBuf>::new());
+    assert!(!checked(&up, &uploads, &ann.id).contains("uploads photographs"));
+    assert!(up.process.stop(), "{}", up.process.output());
+    let (is_clean, printed, error) = up.outcome(&["erase", "check", &subject]);
+    assert!(is_clean && printed.starts_with("accounts face_former_subjects 1 (id 1): "), "{printed}{error}");
+    let listed = places(&receipt);
+    let mut left = found(&data, &traces);
+    left.retain(|(path, what)| !listed.iter().any(|(place, holds)| path.starts_with(place) && what == holds));
+    assert_eq!(left, BTreeSet::new(), "{receipt}");
+    assert_eq!(tables_with(&data.join("accounts.sqlite"), &subject), ["face_former_subjects".to_owned()].into());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
