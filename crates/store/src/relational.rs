@@ -37,13 +37,13 @@ mod test_database;
 
 pub use api_tokens::{ApiTokenOwner, ApiTokenRecord, ApiTokenWriteOutcome, MAX_API_TOKENS, NewApiToken};
 pub use audit::AuditEntry;
-pub use database::Relational;
+pub use database::{DEFAULT_SUBJECT_LIMIT, Relational};
 pub use faces::{
-    Coverage, DEFAULT_SUBJECT_LIMIT, DecidedUpload, DeletedSubject, EnrolledRecord, ErasedFaces, FaceCounts,
-    FaceModels, FaceSearch, FaceToEmbed, FormerSubject, Gap, MAX_EXTERNAL_ID_BYTES, MAX_METADATA_BYTES,
-    MAX_SUBJECT_NAME_BYTES, MAX_SUBJECTS_PAGE, MAX_VECTORS_AT_ONCE, MAX_VECTORS_OF_SUBJECT, MergeOutcome, Metadata,
-    NewSubject, NewUpload, REMOVALS_KEPT, SourcedVector, SubjectChange, SubjectRecord, SubjectWithout,
-    SubjectWriteOutcome, SwitchOutcome, UploadDecision, UploadPlace, UploadedFace, VectorWriteOutcome,
+    Coverage, DecidedUpload, DeletedSubject, EnrolledRecord, ErasedFaces, FaceCounts, FaceModels, FaceSearch,
+    FaceToEmbed, FormerSubject, Gap, MAX_EXTERNAL_ID_BYTES, MAX_METADATA_BYTES, MAX_SUBJECT_NAME_BYTES,
+    MAX_SUBJECTS_PAGE, MAX_VECTORS_AT_ONCE, MAX_VECTORS_OF_SUBJECT, MergeOutcome, Metadata, NewSubject, NewUpload,
+    REMOVALS_KEPT, SourcedVector, SubjectChange, SubjectRecord, SubjectWithout, SubjectWriteOutcome, SwitchOutcome,
+    UploadDecision, UploadPlace, UploadedFace, VectorWriteOutcome,
 };
 pub use identities::{Identity, LinkedIdentity};
 pub use login_keys::login_key;

@@ -21,7 +21,9 @@ async fn a_service_is_healthy_while_it_is_ready() {
     let (success, _, error) = healthcheck(port, &[]);
     assert!(!success && error.contains(&format!("127.0.0.1:{port}/readyz cannot be reached")), "{error}");
     let mut up = TestServer::start(&[("SIGHTLINE_PROBE_ADDR", format!("0.0.0.0:{port}"))]).await;
-    assert_eq!(healthcheck(port, &[]), (true, "ok\n".to_owned(), String::new()));
+    let (success, output, error) = healthcheck(port, &[]);
+    // With notes, such as the model that compares faces.
+    assert!(success && output.starts_with("ok") && error.is_empty(), "{output}{error}");
     assert_eq!(healthcheck(port, &["--live"]), (true, "ok\n".to_owned(), String::new()));
 
     up.process.signal("-STOP");

@@ -8,7 +8,6 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Connection, PgPool, Postgres, Row as _, Sqlite, SqlitePool};
 
-use super::faces::DEFAULT_SUBJECT_LIMIT;
 use super::failure::{DatabaseLabel, failure, with_time_limit};
 use super::migrations;
 use super::values::{Row, Value, bind_postgres, bind_sqlite};
@@ -21,6 +20,9 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 const STATEMENT_LIMIT: &str = "4000";
 /// Connections that read a SQLite file concurrently. One more writes.
 const SQLITE_READERS: u32 = 4;
+
+/// Maximum number of subjects of a tenant, if [`Relational::with_subject_limit`](crate::Relational::with_subject_limit) sets no other.
+pub const DEFAULT_SUBJECT_LIMIT: u64 = 200_000;
 
 /// The accounts' database. Cheap to clone.
 #[derive(Clone)]

@@ -39,8 +39,8 @@ pub use postgres_search::FaceSearch;
 pub use reembedding::{Coverage, FaceCounts, FaceToEmbed, Gap, SourcedVector, SubjectWithout};
 pub use removals::REMOVALS_KEPT;
 pub use subject_records::{
-    DEFAULT_SUBJECT_LIMIT, MAX_EXTERNAL_ID_BYTES, MAX_METADATA_BYTES, MAX_SUBJECT_NAME_BYTES, MAX_SUBJECTS_PAGE,
-    Metadata, NewSubject, SubjectChange, SubjectRecord, SubjectWriteOutcome,
+    MAX_EXTERNAL_ID_BYTES, MAX_METADATA_BYTES, MAX_SUBJECT_NAME_BYTES, MAX_SUBJECTS_PAGE, Metadata, NewSubject,
+    SubjectChange, SubjectRecord, SubjectWriteOutcome,
 };
 pub use uploads::{DecidedUpload, NewUpload, UploadDecision, UploadPlace, UploadedFace};
 pub use vectors::{MAX_VECTORS_AT_ONCE, MAX_VECTORS_OF_SUBJECT, VectorWriteOutcome};

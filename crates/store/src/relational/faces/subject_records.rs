@@ -17,9 +17,6 @@ pub const MAX_METADATA_BYTES: usize = 4_096;
 /// Maximum number of subjects that one read returns: one more than a page of a list, which says whether there is a next one.
 pub const MAX_SUBJECTS_PAGE: u32 = 1_001;
 
-/// Maximum number of subjects of a tenant, if [`Relational::with_subject_limit`](crate::Relational::with_subject_limit) sets no other.
-pub const DEFAULT_SUBJECT_LIMIT: u64 = 200_000;
-
 /// What the owner stores with a subject: a JSON object.
 pub type Metadata = Map<String, Value>;
 

@@ -8,7 +8,7 @@ use gallery::{GalleryKey, VectorStore};
 use jiff::SignedDuration;
 use store::Relational;
 use store::relational::{
-    AccessChange, DecidedUpload, NewUpload, UploadDecision, UploadPlace, UploadedFace, UserWriteOutcome,
+    AccessChange, DecidedUpload, NewUpload, SwitchOutcome, UploadDecision, UploadPlace, UploadedFace, UserWriteOutcome,
 };
 use uuid::Uuid;
 
@@ -183,10 +183,14 @@ pub async fn a_face_of_another_model_is_not_compared(two: &TwoStores) {
     assert_eq!(decide(&two.one, &upload(1, 1, Some("a")), ann, 1).await, UploadOutcome::Enrolled);
     let later_one = two.one.decide_upload(&upload(2, 2, Some("b")), ann, &of_new_model, now()).await.unwrap();
     assert_eq!(decided(later_one).outcome, UploadOutcome::OtherModel);
-    // Who deletes the subject begins anew.
+    // Who deletes the subject begins anew, with the model that compares then.
     let subject = two.one.subjects(&tenant, None, 9).await.unwrap()[0].id;
     two.one.delete_subject(&tenant, subject, now()).await.unwrap().unwrap();
     assert_eq!(two.other.verified_at(ann, &tenant).await.unwrap(), None);
+    let anew = two.one.decide_upload(&upload(3, 3, Some("c")), ann, &of_new_model, now()).await.unwrap();
+    assert_eq!(anew, UploadDecision::ModelChanged, "the other one compares still");
+    two.one.begin_model_change(MODEL, "face_reid_0095", true, now()).await.unwrap();
+    assert_eq!(two.one.switch_model(now()).await.unwrap(), SwitchOutcome::Switched);
     let anew = two.one.decide_upload(&upload(3, 3, Some("c")), ann, &of_new_model, now()).await.unwrap();
     assert_eq!(decided(anew).outcome, UploadOutcome::Enrolled);
     assert!(two.other.verified_at(ann, &tenant).await.unwrap().is_some());
