@@ -335,12 +335,13 @@ VALUES (9, 'face_models', '740615975b71f54f5cc5e115275cbf50f1a74fb1f743ec6f0e877
 
 -- Photographs that verify users: whom the first one enrolled, and what each came to.
 
--- The subject of a user's own face, in the user's tenant. It may be deleted since; the next photograph then enrols another one.
+-- The subject of a user's own face, in the user's tenant. It ends with the subject; the next photograph then enrols another one.
 CREATE TABLE user_faces (
     user_id UUID PRIMARY KEY REFERENCES users ON DELETE CASCADE,
     subject UUID NOT NULL,
     verified_at TIMESTAMPTZ NOT NULL
 );
+CREATE INDEX user_faces_by_subject ON user_faces (subject);
 
 -- A message that is delivered again finds its outcome here.
 CREATE TABLE face_upload_outcomes (
@@ -374,6 +375,6 @@ CREATE TABLE face_upload_attempts (
 CREATE INDEX face_upload_attempts_by_time ON face_upload_attempts (began_at);
 
 INSERT INTO sightline_schema (version, name, checksum, applied_at, compatible_from)
-VALUES (10, 'uploads', '22699513a300b723328373e1fd547de43ec5e8031c872e74efbad0630d8127dc', now(), 2);
+VALUES (10, 'uploads', 'd1eec80ca056a2f269fda04a303a7e71ab4756aebffef746b5cc57735e402ab3', now(), 2);
 
 COMMIT;
