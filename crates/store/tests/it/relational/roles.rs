@@ -6,7 +6,8 @@ use gallery::{Changes, Position, VectorStore};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use store::Relational;
 use store::relational::{
-    FaceSearch, Gap, SourcedVector, SubjectWriteOutcome, SwitchOutcome, UploadDecision, VectorWriteOutcome,
+    FaceSearch, Gap, SourcedVector, SubjectWriteOutcome, SwitchOutcome, UploadDecision, UploadedFace,
+    VectorWriteOutcome,
 };
 use uuid::Uuid;
 
@@ -79,7 +80,8 @@ async fn the_role_of_faces_enrols_and_deletes_and_reads_no_secret() {
         faces.revocations_after(0).await.expect("it verifies credentials");
         let found = faces.user_named("ann").await.unwrap().unwrap();
         assert_eq!(faces.begin_upload(&upload(1, 1, None).place, now()).await.unwrap(), 1);
-        let decision = faces.decide_upload(&upload(1, 1, Some("a")), found.id, &photographed(2), now()).await.unwrap();
+        let photograph = UploadedFace { model: "another".to_owned(), ..photographed(2) };
+        let decision = faces.decide_upload(&upload(1, 1, Some("a")), found.id, &photograph, now()).await.unwrap();
         assert!(matches!(decision, UploadDecision::Decided(decided) if decided.outcome.is_verified()));
         assert!(faces.upload_outcome(&upload(1, 1, None).place).await.unwrap().is_some());
 
