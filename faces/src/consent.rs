@@ -54,13 +54,13 @@ pub async fn end_consents_regularly(deps: &Deps) {
         if let Err(error) = &ended
             && !failed
         {
-            tracing::warn!(%error, "consents that ended cannot be looked up; the faces are erased when the database is back");
+            tracing::warn!(%error, "not everything of people whose consent ended could be erased; trying again every second");
         }
         failed = ended.is_err();
     }
 }
 
-/// Deletes the kept enrolment images of a subject whose consent ended by `now`, and erases its vectors. Returns the number of vectors; does
+/// Erases the vectors of a subject whose consent ended by `now`, and deletes its kept enrolment images. Returns the number of vectors; does
 /// nothing if no consent of it is to end. A repeat after a failure does the rest.
 pub async fn end_consent(
     database: &Relational,
@@ -72,11 +72,10 @@ pub async fn end_consent(
     if !database.is_consent_to_end(tenant, subject, now).await? {
         return Ok(0);
     }
-    // First, so that a repeat after a crash finds them.
-    delete_enrolment_images(database, blobs, tenant, subject).await?;
+    // First what is compared. The images after it: nobody is enrolled with one from then on.
     let erased = database.end_consent(tenant, subject, now).await?;
-    // Again: of a face that was stored between the two, with its image.
     delete_enrolment_images(database, blobs, tenant, subject).await?;
+    database.finish_consent(tenant, subject, now).await?;
     Ok(erased)
 }
 
@@ -97,10 +96,15 @@ async fn end_consents(deps: &Deps) -> Result<(), StoreError> {
     let now = Timestamp::now();
     loop {
         let ended = deps.database.ended_consents(now, BATCH).await?;
+        let mut failure = Ok(());
         for (tenant, subject) in &ended {
-            let erased = end_consent(&deps.database, &*deps.blobs, tenant, *subject, now).await?;
-            tracing::info!(erased, "the consent of a subject ended; its enrolled faces are erased");
+            match end_consent(&deps.database, &*deps.blobs, tenant, *subject, now).await {
+                Ok(erased) => tracing::info!(erased, "the consent of a subject ended; its enrolled faces are erased"),
+                // The others do not wait for it. It is found again at the next look.
+                Err(error) => failure = Err(error),
+            }
         }
+        failure?;
         if ended.len() < BATCH as usize {
             return Ok(());
         }

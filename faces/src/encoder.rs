@@ -221,7 +221,7 @@ impl Encoder {
         opened.inspect_err(|error| self.log(error))
     }
 
-    /// Logs why a model cannot be opened: once for each cause, because every request meets it until the operator mends it.
+    /// Logs why a model cannot be opened: once for each cause, because every request meets it until the operator repairs it.
     fn log(&self, error: &EncodeError) {
         let EncodeError::Unusable(cause) = error else { return };
         let cause = cause.to_string();
@@ -229,7 +229,7 @@ impl Encoder {
         if *logged != cause {
             tracing::error!(
                 error = cause.as_str(),
-                "faces cannot be compared until this is mended; no restart is needed then"
+                "faces cannot be compared until this is repaired; no restart is needed then"
             );
             *logged = cause;
         }

@@ -3,7 +3,7 @@
 //!
 //! A result that was on its way during a deletion is stored after it, with the id. So the ids of deleted subjects are forgotten again
 //! after a minute, two, four and so on, and at last when no result with them can come any more. This also finishes a deletion whose
-//! process ended.
+//! process ended. The end of consents (`consent.rs`) runs beside it.
 
 use std::time::Duration;
 
@@ -46,18 +46,18 @@ pub async fn forget(
 }
 
 /// Erases the photographs of a tenant that have waited for their verification since before the deletion of a subject: they may show the same
-/// person, and would enrol the face again. Which of a user's subjects is the user's own is not known any more, so it is done for all.
+/// person, and would enrol the face again. Which of a user's subjects is the user's own is not known any more, so it is done for all. Returns their number.
 pub async fn erase_photographs(
     uploads: Option<&Uploads>,
     tenant: &TenantId,
     deleted_at: Timestamp,
-) -> Result<(), StoreError> {
-    let Some(Uploads { folder, .. }) = uploads else { return Ok(()) };
+) -> Result<u64, StoreError> {
+    let Some(Uploads { folder, .. }) = uploads else { return Ok(0) };
     let erased = erase_before(folder, tenant, deleted_at).await?;
     if erased > 0 {
         tracing::info!(erased, "photographs that waited were erased with a subject of their user");
     }
-    Ok(())
+    Ok(erased)
 }
 
 /// Forgets deleted subjects again, and erases the faces of people whose consent ended, without end. Several processes may do so at once.
@@ -150,9 +150,8 @@ pub fn remaining(topics: &Topics, now: Timestamp) -> Vec<RemainingData> {
     all.extend(with_images.into_iter().map(|role| topic(HeldData::Images, role)));
     let inbox = retention(topics, TopicRole::Frames).saturating_add(RESERVE);
     all.push(until("images in the inbox".to_owned(), HeldData::Images, inbox));
-    // Those of other programs, which do not say whose they are until their messages are read.
-    let photographs = retention(topics, TopicRole::FacesUploads).saturating_add(RESERVE);
-    all.push(until(PHOTOGRAPHS.to_owned(), HeldData::Images, photographs));
+    // Those of other programs: a file whose message is never read stays until somebody deletes it.
+    all.push(RemainingData { place: PHOTOGRAPHS.to_owned(), holds: HeldData::Images, until: None });
     all.push(RemainingData { place: "backups".to_owned(), holds: HeldData::Everything, until: None });
     all
 }
@@ -177,7 +176,7 @@ mod tests {
         assert_eq!(until("topic sightline.frames.dlq"), (HeldData::Images, at("16")));
         // A dead letter of the last day becomes a result, which is kept for a day.
         assert_eq!(until("deleted subjects"), (HeldData::SubjectId, at("18")));
-        assert_eq!(until(PHOTOGRAPHS), (HeldData::Images, at("06")));
+        assert_eq!(until(PHOTOGRAPHS), (HeldData::Images, None));
         assert_eq!(until("backups"), (HeldData::Everything, None));
     }
 }

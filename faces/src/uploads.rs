@@ -10,7 +10,7 @@
 //! event with it, and a folder without the file. A message that cannot be read, or whose rows in the database cannot, becomes a dead letter.
 //!
 //! Guarantees: an upload has one outcome, however often its message is delivered or written. A file is deleted after its outcome is
-//! durable, and after its event is sent, unless a second copy of the message comes to it first. A user who is disabled or being deleted
+//! durable, and after its event is sent, unless a second copy of the message is handled first. A user who is disabled or being deleted
 //! gets no face. While the database, the log, the models or the disk cannot be used, the message waits. A photograph at which the process
 //! ended five times is refused.
 

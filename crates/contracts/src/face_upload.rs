@@ -63,7 +63,7 @@ pub struct FaceVerifiedData {
     pub user_id: Option<UserId>,
     /// Whether the photograph shows the user.
     pub verified: bool,
-    /// What it came to.
+    /// The outcome.
     pub outcome: UploadOutcome,
     /// When that was decided.
     #[schema(value_type = String, format = DateTime)]
@@ -101,7 +101,7 @@ impl Event for FaceVerifiedEvent {
 
 macro_rules! outcomes {
     ($($(#[$doc:meta])* $name:ident = $code:literal,)*) => {
-        /// What an upload came to. All but the first two refuse it.
+        /// The outcome of an upload. All but the first two refuse it.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
         #[serde(rename_all = "snake_case")]
         pub enum UploadOutcome {

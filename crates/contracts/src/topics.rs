@@ -33,7 +33,7 @@ pub enum TopicRole {
     ResultsDlq,
     /// Photographs that verify users.
     FacesUploads,
-    /// What these photographs came to.
+    /// Outcomes of these photographs.
     FacesVerified,
     /// Uploads that cannot be read.
     FacesUploadsDlq,

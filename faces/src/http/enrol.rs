@@ -1,6 +1,6 @@
 //! Enrolment: the face of an image, or of each image of a form, becomes a vector of a subject, and the image is kept if the settings say so.
 //!
-//! While the model is being changed, the vector of the new model is stored first: whatever the active model has, the new one has too.
+//! While the model is being changed, the vector of the new model is stored first: the new one has each face that the active one has.
 
 use api_kit::auth::Authorized;
 use api_kit::error::{ApiError, ServiceError};
@@ -35,7 +35,7 @@ pub fn routes() -> Routes {
 
 /// Enrols the face of an image. The body is a JPEG, PNG or WebP image with exactly one face. The image is not kept, unless the operator
 /// has set so. The same image is enrolled once: a repeat gets 200 with the same id. Or the body is a form with up to ten images in fields with
-/// the name `image`. The response is 200 then, with a verdict on each; those that are refused do not hinder the others. After an error for the
+/// the name `image`. The response is 200 then, with a verdict on each; the others are enrolled where one is refused. After an error for the
 /// whole form, send it again.
 #[utoipa::path(
     post, path = "/v1/faces/subjects/{id}/images", operation_id = "enrol_face", tag = "faces",
@@ -62,9 +62,22 @@ pub async fn enrol(
 ) -> Result<(StatusCode, Json<Enrolment>), ApiError> {
     // Before the models run: a subject of another tenant takes as long as none.
     app.check_comparable(&caller.tenant, subject).await?;
-    // One for all images of a form, so that none of them is refused for want of a place.
+    // One for all images of a form, so that none of them is refused because no place is free.
     let place = app.place(&caller.tenant)?;
-    let target = Target { app: &app, tenant: &caller.tenant, subject, place: &place };
+    // It ends also if the client goes away or the time is over: what is stored of a face that is then refused must be deleted.
+    let enrolling = tokio::spawn(enrol_all(app, caller.tenant, subject, body, place));
+    enrolling.await.map_err(|error| ServiceError::Internal(error.into()))?
+}
+
+/// Enrols the images of a request.
+async fn enrol_all(
+    app: App,
+    tenant: TenantId,
+    subject: SubjectId,
+    body: EnrolmentBody,
+    place: Place,
+) -> Result<(StatusCode, Json<Enrolment>), ApiError> {
+    let target = Target { app: &app, tenant: &tenant, subject, place: &place };
     match body.images {
         EnrolmentImages::One(encoded) => {
             let (status, face) = target.enrol(&encoded).await?;

@@ -8,7 +8,7 @@ use api_kit::scope::{FacesRead, FacesWrite};
 use axum::Json;
 use axum::extract::State;
 use contracts::api::{Page, Problem, SubjectImage};
-use contracts::{BlobKey, SubjectId, VectorId};
+use contracts::{BlobKey, SubjectId, TenantId, VectorId};
 use gallery::GalleryKey;
 use http::StatusCode;
 use jiff::Timestamp;
@@ -76,13 +76,18 @@ pub async fn remove(
     if !app.database.is_enrolled(tenant, subject, image).await? {
         return Err(FaceError::NoFace(subject, image).into());
     }
-    // First the kept image, so that a repeat after a failure still finds the face. That of a merged subject is under the earlier id.
+    // First the kept image, so that a repeat after a failure still finds the face.
+    delete_image(&app, tenant, subject, image).await?;
+    let removed = app.database.remove_enrolled(tenant, subject, image, Timestamp::now()).await?;
+    // Again: the same image may have been enrolled and kept between the two.
+    delete_image(&app, tenant, subject, image).await?;
+    if removed { Ok(StatusCode::NO_CONTENT) } else { Err(FaceError::NoFace(subject, image).into()) }
+}
+
+/// Deletes the kept image of a face. That of a merged subject is under the earlier id.
+async fn delete_image(app: &App, tenant: &TenantId, subject: SubjectId, image: VectorId) -> Result<(), ApiError> {
     for owner in app.database.merged_subjects(tenant, subject).await?.into_iter().chain([subject]) {
         app.blobs.delete(&BlobKey::of_enrolled(tenant, owner, image)).await?;
     }
-    if app.database.remove_enrolled(tenant, subject, image, Timestamp::now()).await? {
-        Ok(StatusCode::NO_CONTENT)
-    } else {
-        Err(FaceError::NoFace(subject, image).into())
-    }
+    Ok(())
 }

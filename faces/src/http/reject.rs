@@ -170,17 +170,10 @@ async fn remove_negative(
     detection: &DetectionId,
     subject: SubjectId,
 ) -> Result<Option<VectorId>, ApiError> {
-    let mut removed = None;
     let galleries = app.database.galleries_of_tenant(&caller.tenant).await?;
-    for key in &galleries {
-        let of_model = |model: &str| vector_ids::of_negative(subject, model, detection);
-        for id in vector_ids::of_any_model(&key.model, &galleries, of_model) {
-            if app.database.remove_vectors(key, &[id], Timestamp::now()).await? > 0 {
-                removed = Some(id);
-            }
-        }
-    }
-    Ok(removed)
+    let ids: Vec<VectorId> =
+        galleries.iter().map(|key| vector_ids::of_negative(subject, &key.model, detection)).collect();
+    Ok(app.database.remove_negatives(&caller.tenant, subject, &ids, Timestamp::now()).await?)
 }
 
 /// The image of a frame of a tenant, if it is kept.

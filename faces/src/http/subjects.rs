@@ -236,12 +236,17 @@ pub async fn remove(
         // The person is enrolled under another id, so it is not forgotten under this one alone.
         return Err(FaceError::NoSubject(id).into());
     }
-    if deleted.is_some() {
-        erase_photographs(app.uploads.as_ref(), &caller.tenant, now).await?;
-    }
     // Also without the subject: an earlier request may have failed here.
+    let deleted_at = match deleted {
+        Some(_) => Some(now),
+        None => app.database.deleted_at(&caller.tenant, id).await?,
+    };
+    let photographs = match deleted_at {
+        Some(deleted_at) => erase_photographs(app.uploads.as_ref(), &caller.tenant, deleted_at).await?,
+        None => 0,
+    };
     let forgotten = forget(&app.database, &*app.documents, &*app.blobs, &caller.tenant, id).await?;
-    if deleted.is_none() && forgotten == Forgotten::default() {
+    if deleted.is_none() && photographs == 0 && forgotten == Forgotten::default() {
         return Err(FaceError::NoSubject(id).into());
     }
     let relational::DeletedSubject { enrolled, negatives, models } = deleted.unwrap_or_default();

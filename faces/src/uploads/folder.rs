@@ -18,6 +18,7 @@ use std::sync::Arc;
 use anyhow::{Context, anyhow};
 use bytes::Bytes;
 use contracts::{FrameArgs, UploadOutcome};
+use jiff::Timestamp;
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, openat, openat2, unlinkat};
 use rustix::io::Errno;
 
@@ -49,6 +50,8 @@ pub struct UploadedFile {
     pub bytes: Bytes,
     /// Which file it is.
     pub id: FileId,
+    /// When it was written.
+    pub written_at: Timestamp,
 }
 
 /// Which file a path named: inode, time of its last change, and size. Not the device, whose number changes when a volume is mounted again;
@@ -145,7 +148,8 @@ impl UploadFolder {
         if metadata.len() > limit || bytes.len() > self.max_bytes {
             return Err(ReadError::Refused(UploadOutcome::FileTooLarge, Some(id)));
         }
-        Ok(UploadedFile { bytes: bytes.into(), id })
+        let written_at = Timestamp::try_from(metadata.modified()?).map_err(io::Error::other)?;
+        Ok(UploadedFile { bytes: bytes.into(), id, written_at })
     }
 
     /// Deletes the file with this path durably, if it is still this one. Returns whether it was. Blocks.

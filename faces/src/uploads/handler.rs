@@ -84,16 +84,17 @@ impl VerifyUploads {
         upload: &FaceUpload,
     ) -> Result<(UploadDecision, Option<String>), HandleError> {
         let user = self.user(upload).await?;
-        let (read, file) = match self.read(upload.path.clone()).await? {
-            Ok(UploadedFile { bytes, id }) => (Ok(bytes), Some(id)),
-            Err((outcome, id)) => (Err(outcome), id),
+        let read = self.read(upload.path.clone()).await?;
+        let file = match &read {
+            Ok(file) => Some(file.id.clone()),
+            Err((_, id)) => id.clone(),
         };
         let new =
             NewUpload { place: place.clone(), message: message_hash(upload), file: file.map(|id| id.to_string()) };
         let found = match (user, read) {
-            (Some(_), Ok(encoded)) => self.face(place, encoded).await?,
+            (Some(_), Ok(file)) => self.face(place, file).await?,
             (None, _) => Err(UploadOutcome::UnknownUser),
-            (Some(_), Err(outcome)) => Err(outcome),
+            (Some(_), Err((outcome, _))) => Err(outcome),
         };
         let (database, now) = (&self.verifier.database, Timestamp::now());
         let decision = match (user, found) {
@@ -136,7 +137,7 @@ impl VerifyUploads {
     async fn face(
         &mut self,
         place: &UploadPlace,
-        encoded: Bytes,
+        UploadedFile { bytes: encoded, written_at, .. }: UploadedFile,
     ) -> Result<Result<UploadedFace, UploadOutcome>, HandleError> {
         let Verifier { database, encoders } = &self.verifier;
         let current = CurrentModel::read(database, encoders).await.map_err(|error| match error {
@@ -170,7 +171,8 @@ impl VerifyUploads {
             Some(target) => self.target_embedding(target, encoded).await,
             None => None,
         };
-        Ok(Ok(UploadedFace { model: model.name, embedding, target, target_embedding, threshold, subject, vector }))
+        let model = model.name;
+        Ok(Ok(UploadedFace { model, embedding, target, target_embedding, threshold, written_at, subject, vector }))
     }
 
     /// The embedding of the model to which it is being changed. Without one, the face is enrolled all the same, and the change says what it

@@ -99,6 +99,7 @@ async fn goes_on(test: &TestUploads) {
         target: None,
         target_embedding: None,
         threshold: 0.4,
+        written_at: Timestamp::now(),
         subject: SubjectId::from_uuid(Uuid::now_v7()),
         vector: VectorId::from_uuid(Uuid::now_v7()),
     };

@@ -1,4 +1,4 @@
--- Photographs that verify users: whom the first one enrolled, and what each came to.
+-- Photographs that verify users: whom the first one enrolled, and the outcome of each.
 
 -- The subject of a user's own face, in the user's tenant. It ends with the subject; the next photograph then enrols another one.
 CREATE TABLE user_faces (

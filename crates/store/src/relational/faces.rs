@@ -11,7 +11,7 @@
 //!   the model is switched.
 //!
 //! Locks are taken in one order: the user, the number of a tenant's subjects, subjects by id, then `face_deleted_galleries`, then galleries by model,
-//! then `face_models`.
+//! then `face_model_gaps`, `face_models` and `user_faces`.
 
 mod consent;
 mod delete;

@@ -182,6 +182,7 @@ mod tests {
             target: None,
             target_embedding: None,
             threshold: 0.5,
+            written_at: now,
             subject: face.subject,
             vector: face.id,
         };
@@ -240,6 +241,7 @@ mod tests {
         let ended = now + REMOVALS_KEPT;
         assert_eq!(store.ended_consents(ended, 9).await.unwrap(), [(key.tenant.clone(), subject(1))]);
         assert_eq!(store.end_consent(&key.tenant, subject(1), ended).await.unwrap(), 1);
+        store.finish_consent(&key.tenant, subject(1), ended).await.unwrap();
         store.merge_subjects(&key.tenant, subject(2), subject(1), now).await.unwrap();
         assert!(store.is_merged(&key.tenant, subject(2)).await.unwrap());
         assert_eq!(store.people_by_id(&key.tenant, &[subject(2)]).await.unwrap()[&subject(2)].id, subject(1));

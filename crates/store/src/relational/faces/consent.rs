@@ -23,7 +23,7 @@ impl Relational {
         consent.map_or(!self.consent_required, |consent| consent.holds(now))
     }
 
-    /// Subjects whose consent ended by `now` and whose vectors were not erased since, at most `limit`.
+    /// Subjects whose consent ended by `now` and of whom something may be left to be erased, at most `limit`.
     pub async fn ended_consents(&self, now: Timestamp, limit: u32) -> Result<Vec<(TenantId, SubjectId)>, StoreError> {
         let sql = "SELECT tenant, id FROM face_subjects WHERE consent_ends_at <= $1 ORDER BY consent_ends_at LIMIT $2";
         let rows = self.rows(sql, values![now, i64::from(limit)]).await?;
@@ -35,7 +35,7 @@ impl Relational {
         rows.iter().map(read).collect()
     }
 
-    /// Whether the consent of a subject ended by `now` and its vectors were not erased since.
+    /// Whether the consent of a subject ended by `now` and something of it may be left to be erased.
     pub async fn is_consent_to_end(
         &self,
         tenant: &TenantId,
@@ -46,12 +46,13 @@ impl Relational {
         Ok(self.row(sql, values![tenant, id, now]).await?.is_some())
     }
 
-    /// Erases the vectors of a subject whose consent ended by `now`. Returns their number; 0 if the consent was renewed meanwhile.
+    /// Erases the vectors of a subject whose consent ended by `now`. Returns their number; 0 if the consent was renewed meanwhile. The subject
+    /// stays among [`Self::ended_consents`] until [`Self::finish_consent`], so that what is left elsewhere is deleted too.
     pub async fn end_consent(&self, tenant: &TenantId, id: SubjectId, now: Timestamp) -> Result<u64, StoreError> {
         let mut transaction = self.begin().await?;
         // Locks the subject, so that the consent is not renewed meanwhile.
         let sql =
-            "UPDATE face_subjects SET consent_ends_at = NULL WHERE tenant = $1 AND id = $2 AND consent_ends_at <= $3";
+            "UPDATE face_subjects SET updated_at = updated_at WHERE tenant = $1 AND id = $2 AND consent_ends_at <= $3";
         if transaction.execute(sql, values![tenant, id, now]).await? == 0 {
             return Ok(0);
         }
@@ -59,6 +60,13 @@ impl Relational {
         transaction.commit().await?;
         self.empty_journal().await;
         Ok(erased.enrolled + erased.negatives)
+    }
+
+    /// Records that nothing is left to be erased of a subject whose consent ended by `now`.
+    pub async fn finish_consent(&self, tenant: &TenantId, id: SubjectId, now: Timestamp) -> Result<(), StoreError> {
+        let sql =
+            "UPDATE face_subjects SET consent_ends_at = NULL WHERE tenant = $1 AND id = $2 AND consent_ends_at <= $3";
+        self.execute(sql, values![tenant, id, now]).await.map(drop)
     }
 
     /// A subject that has vectors and no recorded consent; `None` if there is none. It may read all subjects.
@@ -77,5 +85,18 @@ impl Transaction {
         let sql = "SELECT consent_given_at, consent_until, consent_reference FROM face_subjects \
                    WHERE tenant = $1 AND id = $2";
         self.row(sql, values![tenant, id]).await?.as_ref().map_or(Ok(None), consent)
+    }
+
+    /// Lets the consent of a locked subject end at `until`, unless it ends before: it got faces whose consent ends then.
+    pub(super) async fn end_earlier(
+        &mut self,
+        tenant: &TenantId,
+        id: SubjectId,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let sql = "UPDATE face_subjects SET consent_given_at = COALESCE(consent_given_at, $3), consent_until = $4, \
+                   consent_ends_at = $4 WHERE tenant = $1 AND id = $2 AND (consent_until IS NULL OR consent_until > $4)";
+        self.execute(sql, values![tenant, id, now, until]).await.map(drop)
     }
 }

@@ -1,8 +1,11 @@
 //! Deleting a subject, and erasing all faces of a tenant.
 
+use std::collections::BTreeSet;
+
 use contracts::{SubjectId, TenantId};
 use gallery::GalleryKey;
 use jiff::Timestamp;
+use uuid::Uuid;
 
 use super::gallery_change::{Counts, GalleryChange};
 use crate::StoreError;
@@ -124,22 +127,28 @@ impl Transaction {
         id: SubjectId,
         now: Timestamp,
     ) -> Result<DeletedSubject, StoreError> {
-        let mut deleted = DeletedSubject::default();
+        let (mut deleted, mut vectors) = (DeletedSubject::default(), BTreeSet::new());
         for key in self.galleries_of(tenant).await? {
             // Nobody adds vectors to a locked subject.
             if self.count_vectors(&key, id).await?.all() == 0 {
                 continue;
             }
             let Some(locked) = self.lock_gallery(&key).await? else { continue };
-            let sql = "DELETE FROM face_model_gaps WHERE tenant = $1 AND id IN \
-                       (SELECT id FROM face_vectors WHERE tenant = $1 AND model = $2 AND subject = $3)";
-            self.execute(sql, values![tenant, &key.model, id]).await?;
+            let sql = "SELECT id FROM face_vectors WHERE tenant = $1 AND model = $2 AND subject = $3";
+            for row in self.rows(sql, values![tenant, &key.model, id]).await? {
+                vectors.insert(row.get::<Uuid>("id")?);
+            }
             let mut change = GalleryChange::new(self, &key, locked, now);
             let Counts { enrolled, negatives } = change.remove_subject(id).await?;
             change.finish().await?;
             deleted.enrolled += enrolled.unsigned_abs();
             deleted.negatives += negatives.unsigned_abs();
             deleted.models.push(key.model);
+        }
+        // After all galleries, as where the model is switched.
+        for vector in vectors {
+            let sql = "DELETE FROM face_model_gaps WHERE tenant = $1 AND id = $2";
+            self.execute(sql, values![tenant, vector]).await?;
         }
         Ok(deleted)
     }

@@ -1,7 +1,7 @@
 //! The enrolled faces of a subject, one by one: listing, counting, removing.
 //!
 //! In: a subject, and the id that the vectors of one face have for all models. Out: what is known of its faces, without a vector. A negative is
-//! no enrolled face, and that of another subject is not found.
+//! no enrolled face, and that of another subject is not found. Negatives are removed here too.
 
 use std::collections::BTreeMap;
 
@@ -67,7 +67,7 @@ impl Relational {
     pub async fn is_enrolled(&self, tenant: &TenantId, subject: SubjectId, id: VectorId) -> Result<bool, StoreError> {
         let mut snapshot = self.begin_snapshot().await?;
         for key in snapshot.galleries_of(tenant).await? {
-            if snapshot.has_enrolled(&key, subject, id).await? {
+            if snapshot.has_face(&key, subject, VectorKind::Enrolled, id).await? {
                 return Ok(true);
             }
         }
@@ -83,38 +83,79 @@ impl Relational {
         id: VectorId,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
+        Ok(self.remove_faces(tenant, subject, VectorKind::Enrolled, &[id], now).await?.is_some())
+    }
+
+    /// Removes negatives of a subject, of all models, in one transaction: none of a model to which it is being changed is left. Returns the id
+    /// of one that there was.
+    pub async fn remove_negatives(
+        &self,
+        tenant: &TenantId,
+        subject: SubjectId,
+        ids: &[VectorId],
+        now: Timestamp,
+    ) -> Result<Option<VectorId>, StoreError> {
+        self.remove_faces(tenant, subject, VectorKind::Negative, ids, now).await
+    }
+
+    async fn remove_faces(
+        &self,
+        tenant: &TenantId,
+        subject: SubjectId,
+        kind: VectorKind,
+        ids: &[VectorId],
+        now: Timestamp,
+    ) -> Result<Option<VectorId>, StoreError> {
         let mut transaction = self.begin().await?;
         // Nobody adds vectors to a locked subject, also none of another model.
         if !transaction.touch_subject(tenant, subject, now).await? {
-            return Ok(false);
+            return Ok(None);
         }
-        let mut removed = false;
+        let mut removed = None;
         for key in transaction.galleries_of(tenant).await? {
-            if !transaction.has_enrolled(&key, subject, id).await? {
+            let mut found = Vec::new();
+            for id in ids {
+                if transaction.has_face(&key, subject, kind, *id).await? {
+                    found.push(*id);
+                }
+            }
+            if found.is_empty() {
                 continue;
             }
             let Some(locked) = transaction.lock_gallery(&key).await? else { continue };
             let mut change = GalleryChange::new(&mut transaction, &key, locked, now);
-            removed |= change.remove(id).await?;
+            for id in found {
+                if change.remove(id).await? {
+                    removed = Some(id);
+                }
+            }
             change.finish().await?;
         }
-        if !removed {
-            return Ok(false);
+        if removed.is_none() {
+            return Ok(None);
         }
-        let sql = "DELETE FROM face_model_gaps WHERE tenant = $1 AND id = $2";
-        transaction.execute(sql, values![tenant, id]).await?;
+        for id in ids {
+            let sql = "DELETE FROM face_model_gaps WHERE tenant = $1 AND id = $2";
+            transaction.execute(sql, values![tenant, *id]).await?;
+        }
         transaction.commit().await?;
         self.empty_journal().await;
-        Ok(true)
+        Ok(removed)
     }
 }
 
 impl Transaction {
-    /// Whether a gallery has an enrolled vector of a subject with this id.
-    async fn has_enrolled(&mut self, key: &GalleryKey, subject: SubjectId, id: VectorId) -> Result<bool, StoreError> {
+    /// Whether a gallery has a vector of a subject with this kind and id.
+    async fn has_face(
+        &mut self,
+        key: &GalleryKey,
+        subject: SubjectId,
+        kind: VectorKind,
+        id: VectorId,
+    ) -> Result<bool, StoreError> {
         let sql =
             "SELECT id FROM face_vectors WHERE tenant = $1 AND model = $2 AND id = $3 AND subject = $4 AND kind = $5";
-        let enrolled = kind_name(VectorKind::Enrolled);
-        Ok(self.row(sql, values![&key.tenant, &key.model, id, subject, enrolled]).await?.is_some())
+        let row = self.row(sql, values![&key.tenant, &key.model, id, subject, kind_name(kind)]).await?;
+        Ok(row.is_some())
     }
 }

@@ -99,6 +99,13 @@ impl Relational {
         Ok(merged)
     }
 
+    /// When a subject was deleted; `None` if it was not.
+    pub async fn deleted_at(&self, tenant: &TenantId, id: SubjectId) -> Result<Option<Timestamp>, StoreError> {
+        let sql = "SELECT deleted_at FROM face_former_subjects WHERE tenant = $1 AND id = $2";
+        let row = self.row(sql, values![tenant, id]).await?;
+        row.map(|row| row.get::<Option<Timestamp>>("deleted_at")).transpose().map(Option::flatten)
+    }
+
     /// The ids that were merged into a subject, also after its deletion.
     pub async fn merged_subjects(&self, tenant: &TenantId, into: SubjectId) -> Result<Vec<SubjectId>, StoreError> {
         let sql = "SELECT id FROM face_former_subjects WHERE tenant = $1 AND merged_into = $2 ORDER BY id";

@@ -44,8 +44,8 @@ impl Relational {
                 return Ok(MergeOutcome::Unknown(subject));
             }
         }
-        let consent = transaction.consent(tenant, into).await?;
-        if transaction.consent(tenant, from).await?.is_some_and(|consent| !consent.holds(now)) {
+        let (consent, of_from) = (transaction.consent(tenant, into).await?, transaction.consent(tenant, from).await?);
+        if of_from.as_ref().is_some_and(|consent| !consent.holds(now)) {
             return Ok(MergeOutcome::NoConsent(from));
         }
         let mut vectors = 0;
@@ -64,6 +64,9 @@ impl Relational {
                 return Ok(MergeOutcome::TooMany);
             }
             change.finish().await?;
+        }
+        if let Some(until) = of_from.and_then(|consent| consent.until).filter(|_| vectors > 0) {
+            transaction.end_earlier(tenant, into, until, now).await?;
         }
         transaction.execute("UPDATE user_faces SET subject = $2 WHERE subject = $1", values![from, into]).await?;
         let sql = "DELETE FROM face_subjects WHERE tenant = $1 AND id = $2";

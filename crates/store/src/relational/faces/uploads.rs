@@ -51,6 +51,8 @@ pub struct UploadedFace {
     pub target_embedding: Option<Embedding>,
     /// The similarity from which on it is the same person.
     pub threshold: f32,
+    /// When its file was written.
+    pub written_at: Timestamp,
     /// Id of the subject, if it is the user's first face.
     pub subject: SubjectId,
     /// Id of its vector.
@@ -67,7 +69,7 @@ impl UploadedFace {
 /// A stored outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DecidedUpload {
-    /// What the upload came to.
+    /// Its outcome.
     pub outcome: UploadOutcome,
     /// The user with its tenant; `None` if there is none.
     pub user: Option<(UserId, TenantId)>,
@@ -155,10 +157,14 @@ impl Relational {
                     return Ok(UploadDecision::ModelChanged);
                 }
             }
+            // It was read before, and its file is erased now or soon.
+            None if transaction.has_deleted_since(&key.tenant, face.written_at).await? => UploadOutcome::FileMissing,
             // A photograph records no consent.
             None if !self.may_compare(None, now) => UploadOutcome::ConsentMissing,
             None if !transaction.count_new_subject(&key.tenant, self.subject_limit).await? => {
-                UploadOutcome::TooManySubjects
+                // Without the count, as it is not stored.
+                drop(transaction);
+                return self.refuse_upload(upload, Some(user), UploadOutcome::TooManySubjects, now).await;
             }
             None if transaction.enrol_first(&key, user, face, now).await? => UploadOutcome::Enrolled,
             None => return Ok(UploadDecision::ModelChanged),
@@ -284,6 +290,12 @@ impl Transaction {
         let identity = decide(&[Look::Compared(comparison.finish())], face.threshold);
         let is_same = matches!(identity, Identity::Subject { .. });
         Ok(if is_same { UploadOutcome::Matched } else { UploadOutcome::AnotherPerson })
+    }
+
+    /// Whether a subject of the tenant was deleted after a time.
+    async fn has_deleted_since(&mut self, tenant: &TenantId, time: Timestamp) -> Result<bool, StoreError> {
+        let sql = "SELECT id FROM face_former_subjects WHERE tenant = $1 AND deleted_at > $2 LIMIT 1";
+        Ok(self.row(sql, values![tenant, time]).await?.is_some())
     }
 
     /// Whether a locked subject has enrolled faces of any model.

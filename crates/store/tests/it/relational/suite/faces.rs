@@ -445,6 +445,8 @@ pub async fn vectors_end_with_the_consent_of_their_subject(two: &TwoStores) {
     assert_eq!(other.end_consent(&a, subject(1), end).await.unwrap(), 4);
     assert_eq!(size(store, &gallery).await, (2, 1, version + 1), "a later search sees it");
     assert_eq!(size(store, &other_model("a")).await.0, 0);
+    assert_eq!(other.ended_consents(end, 9).await.unwrap().len(), 1, "its images may be left");
+    other.finish_consent(&a, subject(1), end).await.unwrap();
     assert!(other.ended_consents(end, 9).await.unwrap().is_empty(), "it is enforced once");
     assert!(other.subject(&a, subject(1)).await.unwrap().unwrap().consent.is_some(), "what was given stays on record");
 
@@ -461,6 +463,7 @@ pub async fn vectors_end_with_the_consent_of_their_subject(two: &TwoStores) {
     change(store, 2, &name).await;
     assert!(other.is_consent_to_end(&a, subject(2), now()).await.unwrap());
     assert_eq!(other.end_consent(&a, subject(2), now()).await.unwrap(), 0);
+    other.finish_consent(&a, subject(2), now()).await.unwrap();
     assert!(!other.is_consent_to_end(&a, subject(2), now()).await.unwrap());
     let merged = store.merge_subjects(&a, subject(2), subject(1), now()).await.unwrap();
     assert_eq!(merged, MergeOutcome::NoConsent(subject(2)), "its consent ended");
@@ -488,6 +491,15 @@ pub async fn without_a_valid_consent_no_vector_is_added(two: &TwoStores) {
     let merge = async |into| required.merge_subjects(&gallery.tenant, subject(1), subject(into), now()).await.unwrap();
     assert_eq!(merge(3).await, MergeOutcome::NoConsent(subject(3)));
     assert_eq!(merge(2).await, MergeOutcome::Merged(1));
+    let (moves, stays) = (consent(Some(soon)), consent(None));
+    add(optional, "a", 4..=5).await;
+    change(optional, 4, &moves).await;
+    change(optional, 5, &stays).await;
+    assert_eq!(outcome(optional, 4, 4, now()).await, VectorWriteOutcome::Stored);
+    let merged = optional.merge_subjects(&gallery.tenant, subject(4), subject(5), now()).await.unwrap();
+    assert_eq!(merged, MergeOutcome::Merged(1));
+    let kept = optional.subject(&gallery.tenant, subject(5)).await.unwrap().unwrap().consent.unwrap();
+    assert_eq!(kept.until, Some(soon), "its faces are compared as long as the earlier consent holds");
     assert_eq!(required.enrolled_without_consent().await.unwrap(), None);
 }
 

@@ -36,6 +36,7 @@ pub fn photographed(number: u128) -> UploadedFace {
         target: None,
         target_embedding: None,
         threshold: 0.5,
+        written_at: now(),
         subject: SubjectId::from_uuid(Uuid::now_v7()),
         vector: VectorId::from_uuid(Uuid::now_v7()),
     }
@@ -187,6 +188,10 @@ pub async fn a_face_of_another_model_is_not_compared(two: &TwoStores) {
     let subject = two.one.subjects(&tenant, None, 9).await.unwrap()[0].id;
     two.one.delete_subject(&tenant, subject, now()).await.unwrap().unwrap();
     assert_eq!(two.other.verified_at(ann, &tenant).await.unwrap(), None);
+    // A photograph from before the deletion, which was read before it, does not enrol the person again.
+    let earlier = UploadedFace { written_at: now() - SignedDuration::from_secs(60), ..photographed(1) };
+    let refused = two.other.decide_upload(&upload(9, 9, Some("z")), ann, &earlier, now()).await.unwrap();
+    assert_eq!(decided(refused).outcome, UploadOutcome::FileMissing);
     let anew = two.one.decide_upload(&upload(3, 3, Some("c")), ann, &of_new_model, now()).await.unwrap();
     assert_eq!(anew, UploadDecision::ModelChanged, "the other one compares still");
     two.one.begin_model_change(MODEL, "face_reid_0095", true, now()).await.unwrap();
