@@ -34,7 +34,7 @@ const NEW: OFlags = OFlags::WRONLY.union(OFlags::CREATE).union(OFlags::EXCL).uni
 pub enum WriteError {
     /// [`MOST_OF_USER`] of this user wait.
     TooManyOfUser,
-    /// [`MOST`] wait.
+    /// `MOST` wait.
     TooMany,
     /// The disk refuses.
     Failed(io::Error),
