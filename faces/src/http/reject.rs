@@ -122,8 +122,7 @@ async fn add_negative(
     let of_model = |model: &str| vector_ids::of_negative(subject, model, &detection.id);
     let (ids, id) = (vector_ids::of_any_model(&active, &galleries, of_model), of_model(&active));
     let key = GalleryKey { tenant: caller.tenant.clone(), model: active };
-    // The detection keeps the id of a subject that was merged, and its person is the one that stays.
-    let person = app.database.merged_into(&caller.tenant, &[subject]).await?.remove(&subject).unwrap_or(subject);
+    let person = person(app, caller, subject).await?;
     let known = app.database.vectors_of_subject(&key, person).await.map_err(gallery_failure)?;
     if let Some(known) = known.iter().find(|vector| ids.contains(&vector.id)) {
         return Ok(Ok(known.id));
@@ -173,7 +172,15 @@ async fn remove_negative(
     let galleries = app.database.galleries_of_tenant(&caller.tenant).await?;
     let ids: Vec<VectorId> =
         galleries.iter().map(|key| vector_ids::of_negative(subject, &key.model, detection)).collect();
-    Ok(app.database.remove_negatives(&caller.tenant, subject, &ids, Timestamp::now()).await?)
+    let person = person(app, caller, subject).await?;
+    Ok(app.database.remove_negatives(&caller.tenant, person, &ids, Timestamp::now()).await?)
+}
+
+/// The subject that has the faces of a detection's subject: the detection keeps the id of one that was merged, and the person is the one that
+/// stays.
+async fn person(app: &App, caller: &Caller, subject: SubjectId) -> Result<SubjectId, ApiError> {
+    let mut merged = app.database.merged_into(&caller.tenant, &[subject]).await?;
+    Ok(merged.remove(&subject).unwrap_or(subject))
 }
 
 /// The image of a frame of a tenant, if it is kept.
