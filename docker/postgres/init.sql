@@ -333,7 +333,7 @@ ALTER TABLE face_vectors ADD COLUMN source TEXT;
 INSERT INTO sightline_schema (version, name, checksum, applied_at, compatible_from)
 VALUES (9, 'face_models', '740615975b71f54f5cc5e115275cbf50f1a74fb1f743ec6f0e877b1627d823a2', now(), 2);
 
--- Photographs that verify users: whom the first one enrolled, and what each came to.
+-- Photographs that verify users: whom the first one enrolled, and the outcome of each.
 
 -- The subject of a user's own face, in the user's tenant. It ends with the subject; the next photograph then enrols another one.
 CREATE TABLE user_faces (
@@ -375,6 +375,6 @@ CREATE TABLE face_upload_attempts (
 CREATE INDEX face_upload_attempts_by_time ON face_upload_attempts (began_at);
 
 INSERT INTO sightline_schema (version, name, checksum, applied_at, compatible_from)
-VALUES (10, 'uploads', 'd1eec80ca056a2f269fda04a303a7e71ab4756aebffef746b5cc57735e402ab3', now(), 2);
+VALUES (10, 'uploads', '9a8e42cd68b8b5cbae58ae63ae35d28616636d8dc2f9df7c92cec35b234498bc', now(), 2);
 
 COMMIT;

@@ -192,6 +192,7 @@ pub async fn a_face_of_another_model_is_not_compared(two: &TwoStores) {
     let earlier = UploadedFace { written_at: now() - SignedDuration::from_secs(60), ..photographed(1) };
     let refused = two.other.decide_upload(&upload(9, 9, Some("z")), ann, &earlier, now()).await.unwrap();
     assert_eq!(decided(refused).outcome, UploadOutcome::FileMissing);
+    let of_new_model = UploadedFace { written_at: now(), ..of_new_model };
     let anew = two.one.decide_upload(&upload(3, 3, Some("c")), ann, &of_new_model, now()).await.unwrap();
     assert_eq!(anew, UploadDecision::ModelChanged, "the other one compares still");
     two.one.begin_model_change(MODEL, "face_reid_0095", true, now()).await.unwrap();
