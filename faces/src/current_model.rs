@@ -35,10 +35,7 @@ impl CurrentModel {
     /// # Errors
     /// If there is none, or the database is out of reach.
     pub async fn read(database: &Relational, encoders: &Encoders) -> Result<Self, NoCurrentModel> {
-        let (active, target) = match database.face_models().await? {
-            Some(models) => (models.active, models.target),
-            None => (encoders.preferred().await?.to_owned(), None),
-        };
+        let (active, target) = names(database, encoders).await?;
         let encoder = encoders.of(&active);
         Ok(Self { model: encoder.model().await?, encoder, target })
     }
@@ -47,4 +44,15 @@ impl CurrentModel {
     pub fn key(&self, tenant: &TenantId) -> GalleryKey {
         GalleryKey { tenant: tenant.clone(), model: self.model.name.clone() }
     }
+}
+
+/// The names of the model that compares, and of the one to which it is being changed. Opens none.
+///
+/// # Errors
+/// As those of [`CurrentModel::read`].
+pub async fn names(database: &Relational, encoders: &Encoders) -> Result<(String, Option<String>), NoCurrentModel> {
+    Ok(match database.face_models().await? {
+        Some(models) => (models.active, models.target),
+        None => (encoders.preferred().await?.to_owned(), None),
+    })
 }

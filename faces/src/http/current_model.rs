@@ -8,7 +8,7 @@ use vision::face_quality::QualityLimits;
 use super::App;
 use super::image_places::Place;
 use crate::checks::{comparable, one_face};
-use crate::current_model::{CurrentModel, NoCurrentModel};
+use crate::current_model::{CurrentModel, NoCurrentModel, names};
 use crate::encoder::{EncodeError, Face};
 
 impl CurrentModel {
@@ -29,16 +29,22 @@ impl CurrentModel {
     }
 }
 
+impl From<NoCurrentModel> for ApiError {
+    fn from(error: NoCurrentModel) -> Self {
+        match error {
+            NoCurrentModel::Store(error) => error.into(),
+            NoCurrentModel::Encode(error) => error.into(),
+        }
+    }
+}
+
 impl App {
     /// The model that compares from now on. The first call opens it.
     ///
     /// # Errors
     /// If there is none, or the database is out of reach.
     pub async fn current_model(&self) -> Result<CurrentModel, ApiError> {
-        CurrentModel::read(&self.database, &self.encoders).await.map_err(|error| match error {
-            NoCurrentModel::Store(error) => error.into(),
-            NoCurrentModel::Encode(error) => error.into(),
-        })
+        Ok(CurrentModel::read(&self.database, &self.encoders).await?)
     }
 
     /// The name of the model that compares; `None` if there is none.
@@ -46,12 +52,9 @@ impl App {
     /// # Errors
     /// The database is out of reach.
     pub async fn active_name(&self) -> Result<Option<String>, ApiError> {
-        if let Some(models) = self.database.face_models().await? {
-            return Ok(Some(models.active));
-        }
-        match self.encoders.preferred().await {
-            Ok(name) => Ok(Some(name.to_owned())),
-            Err(EncodeError::NoModel(_)) => Ok(None),
+        match names(&self.database, &self.encoders).await {
+            Ok((active, _)) => Ok(Some(active)),
+            Err(NoCurrentModel::Encode(EncodeError::NoModel(_))) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }

@@ -13,7 +13,7 @@ async fn reject(service: &TestService, token: &str, frame: &SeenFrame) -> (Statu
     service.send(token, Method::POST, &frame.reject(), Vec::new()).await
 }
 
-async fn take_back(service: &TestService, token: &str, frame: &SeenFrame) -> (StatusCode, Value) {
+async fn undo(service: &TestService, token: &str, frame: &SeenFrame) -> (StatusCode, Value) {
     service.send(token, Method::DELETE, &frame.reject(), Vec::new()).await
 }
 
@@ -23,11 +23,11 @@ async fn a_rejected_detection_loses_its_subject_until_that_is_taken_back() {
     let ann = service.subject("a", "Ann").await;
     let frame = service.seen("a", &ann, BOX, b"image".to_vec()).await;
     let recognised = (Some("subject".to_owned()), Some(ann.clone()));
-    for refused in [reject(&service, "b", &frame).await, take_back(&service, "b", &frame).await] {
+    for refused in [reject(&service, "b", &frame).await, undo(&service, "b", &frame).await] {
         assert_eq!(refused.0, StatusCode::NOT_FOUND, "of another tenant");
     }
     assert_eq!(reject(&service, "a:faces:read", &frame).await.0, StatusCode::FORBIDDEN);
-    assert_eq!(take_back(&service, "a", &frame).await.0, StatusCode::NOT_FOUND, "it is not rejected");
+    assert_eq!(undo(&service, "a", &frame).await.0, StatusCode::NOT_FOUND, "it is not rejected");
     assert_eq!(service.identity(&frame).await, recognised);
 
     let expected = json!({
@@ -37,7 +37,7 @@ async fn a_rejected_detection_loses_its_subject_until_that_is_taken_back() {
         assert_eq!(reject(&service, "a", &frame).await, (StatusCode::OK, expected.clone()));
         assert_eq!(service.identity(&frame).await, (Some("rejected".to_owned()), None));
     }
-    let (status, back) = take_back(&service, "a", &frame).await;
+    let (status, back) = undo(&service, "a", &frame).await;
     assert_eq!((status, &back["subject"], &back["negative"]), (StatusCode::OK, &json!(ann), &Value::Null));
     assert_eq!(service.identity(&frame).await, recognised);
 }
@@ -88,7 +88,7 @@ async fn a_rejected_face_is_not_that_person_from_then_on() {
     let path = format!("/v1/faces/verify?subject={obama}");
     let (_, verdict) = service.send("a", Method::POST, &path, image("obama_b.jpg")).await;
     assert_eq!((&verdict["same"], &verdict["reason"]), (&json!(false), &json!("rejected")), "{verdict}");
-    let (_, back) = take_back(&service, "a", &frame).await;
+    let (_, back) = undo(&service, "a", &frame).await;
     assert_eq!(back["negative"], rejected["negative"]);
     assert_eq!(matches().await, 1);
     assert_eq!(service.identity(&frame).await, (Some("subject".to_owned()), Some(obama.clone())));
@@ -127,6 +127,6 @@ async fn a_face_of_a_merged_subject_becomes_a_negative_of_the_one_that_stays() {
     assert!(rejected["negative"].is_string() && rejected.get("reason").is_none(), "{rejected}");
     assert_eq!(matches().await, 0, "it is not the one that stays");
     assert_eq!(reject(&service, "a", &frame).await.1, rejected);
-    assert_eq!(take_back(&service, "a", &frame).await.1["negative"], rejected["negative"]);
+    assert_eq!(undo(&service, "a", &frame).await.1["negative"], rejected["negative"]);
     assert_eq!(matches().await, 1);
 }

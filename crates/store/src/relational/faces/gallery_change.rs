@@ -69,6 +69,14 @@ impl Transaction {
         self.row(sql, values![&key.tenant, &key.model]).await?.as_ref().map(Locked::read).transpose()
     }
 
+    /// As [`Self::lock_gallery`], of one that is added if it does not exist.
+    pub(super) async fn lock_or_create(&mut self, key: &GalleryKey, dimensions: usize) -> Result<Locked, StoreError> {
+        match self.lock_gallery(key).await? {
+            Some(locked) => Ok(locked),
+            None => self.create_gallery(key, dimensions).await,
+        }
+    }
+
     /// Locks the creation and the deletion of galleries until this transaction ends. Before a gallery is locked.
     pub(super) async fn lock_deleted_galleries(&mut self) -> Result<(), StoreError> {
         self.execute("UPDATE face_deleted_galleries SET version = version WHERE id = 1", values![]).await.map(drop)

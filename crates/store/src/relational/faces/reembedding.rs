@@ -9,8 +9,8 @@ use gallery::{GalleryKey, StoredVector, VectorKind};
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::gallery_change::{GalleryChange, kind};
-use super::vectors::{MAX_VECTORS_OF_SUBJECT, VectorWriteOutcome};
+use super::gallery_change::kind;
+use super::vectors::VectorWriteOutcome;
 use crate::StoreError;
 use crate::relational::database::{Relational, Transaction};
 use crate::relational::values::{Row, unreadable, values};
@@ -154,26 +154,9 @@ impl Relational {
         let present = transaction.lock_present(gallery, vectors).await?;
         let Some(first) = present.first() else { return Ok(VectorWriteOutcome::Stored) };
         let key = GalleryKey { tenant: gallery.tenant.clone(), model: target.to_owned() };
-        let locked = match transaction.lock_gallery(&key).await? {
-            Some(locked) => locked,
-            None => transaction.create_gallery(&key, first.vector.embedding.dimensions()).await?,
-        };
-        if present.iter().any(|face| face.vector.embedding.dimensions() != locked.dimensions) {
-            return Ok(VectorWriteOutcome::WrongLength(locked.dimensions));
-        }
-        let mut change = GalleryChange::new(&mut transaction, &key, locked, now);
-        for SourcedVector { vector, source } in present {
-            change.put(vector).await?;
-            if let Some(source) = source {
-                change.set_source(vector.id, source).await?;
-            }
-        }
-        if let Some(subject) = change.above(i64::from(MAX_VECTORS_OF_SUBJECT)) {
-            return Ok(VectorWriteOutcome::TooMany(subject));
-        }
-        change.finish().await?;
-        transaction.commit().await?;
-        Ok(VectorWriteOutcome::Stored)
+        let locked = transaction.lock_or_create(&key, first.vector.embedding.dimensions()).await?;
+        let sourced = present.iter().map(|face| (&face.vector, face.source.as_deref()));
+        transaction.put_all(&key, locked, sourced, now).await
     }
 
     /// Says that the target cannot have these faces. Faces that are gone are left out.

@@ -359,10 +359,7 @@ impl Transaction {
         embedding: &Embedding,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let locked = match self.lock_gallery(key).await? {
-            Some(locked) => locked,
-            None => self.create_gallery(key, embedding.dimensions()).await?,
-        };
+        let locked = self.lock_or_create(key, embedding.dimensions()).await?;
         if embedding.dimensions() != locked.dimensions {
             return Err(StoreError::Fatal(format!(
                 "the vectors of {} have {} numbers, not {}",

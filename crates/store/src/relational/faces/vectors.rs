@@ -6,7 +6,7 @@ use contracts::{SubjectId, TenantId, VectorId};
 use gallery::{GalleryError, GalleryKey, StoredVector};
 use jiff::Timestamp;
 
-use super::gallery_change::GalleryChange;
+use super::gallery_change::{GalleryChange, Locked};
 use crate::StoreError;
 use crate::relational::database::{Relational, Transaction};
 use crate::relational::values::values;
@@ -92,32 +92,14 @@ impl Relational {
                 return Ok(VectorWriteOutcome::NoConsent(subject));
             }
         }
-        let locked = match transaction.lock_gallery(gallery).await? {
-            Some(locked) => locked,
-            None => transaction.create_gallery(gallery, first.embedding.dimensions()).await?,
-        };
+        let locked = transaction.lock_or_create(gallery, first.embedding.dimensions()).await?;
         // Under the lock of the gallery, which a switch of the model takes too.
         if let Needed::ActiveWith { target } = needed
             && !transaction.is_active(&gallery.model, target, now).await?
         {
             return Ok(VectorWriteOutcome::ModelChanged);
         }
-        if vectors.iter().any(|vector| vector.embedding.dimensions() != locked.dimensions) {
-            return Ok(VectorWriteOutcome::WrongLength(locked.dimensions));
-        }
-        let mut change = GalleryChange::new(&mut transaction, gallery, locked, now);
-        for vector in vectors {
-            change.put(vector).await?;
-            if let Some(source) = source {
-                change.set_source(vector.id, source).await?;
-            }
-        }
-        if let Some(subject) = change.above(i64::from(MAX_VECTORS_OF_SUBJECT)) {
-            return Ok(VectorWriteOutcome::TooMany(subject));
-        }
-        change.finish().await?;
-        transaction.commit().await?;
-        Ok(VectorWriteOutcome::Stored)
+        transaction.put_all(gallery, locked, vectors.iter().map(|vector| (vector, source)), now).await
     }
 
     /// Removes vectors and negatives. Returns how many there were.
@@ -170,6 +152,32 @@ impl Relational {
 }
 
 impl Transaction {
+    /// Adds vectors, each with what it was made of if that is known, and commits; all or none.
+    pub(super) async fn put_all<'a>(
+        mut self,
+        gallery: &GalleryKey,
+        locked: Locked,
+        vectors: impl Iterator<Item = (&'a StoredVector, Option<&'a str>)> + Clone + Send,
+        now: Timestamp,
+    ) -> Result<VectorWriteOutcome, StoreError> {
+        if vectors.clone().any(|(vector, _)| vector.embedding.dimensions() != locked.dimensions) {
+            return Ok(VectorWriteOutcome::WrongLength(locked.dimensions));
+        }
+        let mut change = GalleryChange::new(&mut self, gallery, locked, now);
+        for (vector, source) in vectors {
+            change.put(vector).await?;
+            if let Some(source) = source {
+                change.set_source(vector.id, source).await?;
+            }
+        }
+        if let Some(subject) = change.above(i64::from(MAX_VECTORS_OF_SUBJECT)) {
+            return Ok(VectorWriteOutcome::TooMany(subject));
+        }
+        change.finish().await?;
+        self.commit().await?;
+        Ok(VectorWriteOutcome::Stored)
+    }
+
     /// The vectors and negatives of one subject, by id.
     pub(super) async fn vectors_of(
         &mut self,
