@@ -175,13 +175,21 @@ pub struct KafkaMember {
 
 impl KafkaMember {
     pub async fn next(&mut self) -> Incoming {
-        timeout(TIMEOUT, self.consumer.next()).await.expect("no message or event within the time limit").unwrap()
+        self.next_within(TIMEOUT).await
+    }
+
+    async fn next_within(&mut self, limit: Duration) -> Incoming {
+        timeout(limit, self.consumer.next()).await.expect("no message or event within the time limit").unwrap()
     }
 
     /// The next message; events between are skipped.
     pub async fn delivery(&mut self) -> Delivery {
+        self.delivery_within(TIMEOUT).await
+    }
+
+    pub async fn delivery_within(&mut self, limit: Duration) -> Delivery {
         loop {
-            if let Incoming::Delivery(delivery) = self.next().await {
+            if let Incoming::Delivery(delivery) = self.next_within(limit).await {
                 return delivery;
             }
         }
