@@ -114,6 +114,9 @@ extract_member() {
   mv "$target.part" "$target"
 }
 
+# Prints the path of a Kafka client that is not ours, kafka-python, for PYTHONPATH.
+kafka_python() { fetch_wheel kafka-python==2.2.15 84c0993cd4f7f2f01e92d8104ea9bdf631aff72fc5e6ea62eb3bdf1d56528fc3 any 3.12; }
+
 # Prints the path of a public-domain photograph with one face, from a Python package.
 photograph() {
   local file=$cache/samples/astronaut.png wheel
