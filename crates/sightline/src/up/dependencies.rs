@@ -89,9 +89,12 @@ impl Dependencies {
         exporter: &TraceExporter,
     ) -> anyhow::Result<Self> {
         let lock_file = lock.as_ref().map(FolderLock::file);
+        let (shared, mut database) = (shared_state(up)?, database(&up.database, &folder).await?);
+        // Another process that uses PostgreSQL too would not reach answers in the memory of this one.
+        if up.database.database_url.is_none() || up.redis.redis_url.is_some() {
+            database = database.with_answers(shared.answers());
+        }
         // Before anything is migrated, so that data of a later version is refused as a whole.
-        let shared = shared_state(up)?;
-        let database = database(&up.database, &folder).await?.with_answers(shared.answers());
         database.check_can_migrate().await?;
         let (documents, _) = documents(&up.mongo, &folder).await?;
         let bus = bus(up, lock).await?;
