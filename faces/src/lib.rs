@@ -77,8 +77,8 @@ pub struct Deps {
 }
 
 /// The service is ready when the accounts and the subjects can be read. Without Redis it counts requests for itself. Without documents or
-/// images it compares faces, and refuses to delete and to reject. With a folder of uploads it needs the log. Notes say who searches large
-/// galleries, and which model compares.
+/// images it compares faces, and refuses to delete and to reject. With a folder of uploads it needs the log, and is degraded while photographs
+/// wait for something else. Notes say who searches large galleries, and which model compares.
 pub fn health(deps: &Deps, models: &ModelArgs) -> Health {
     let database = deps.database.clone();
     let search = move || {
@@ -91,7 +91,9 @@ pub fn health(deps: &Deps, models: &ModelArgs) -> Health {
         .with_note("large galleries", search);
     let health = ModelNote::new(&deps.database, models).shown_by(health);
     match &deps.uploads {
-        Some(uploads) => health.with_shared("bus", &uploads.bus, |bus| async move { bus.check().await }),
+        Some(uploads) => {
+            uploads.shown_by(health.with_shared("bus", &uploads.bus, |bus| async move { bus.check().await }))
+        }
         None => health,
     }
 }

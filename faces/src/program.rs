@@ -127,5 +127,5 @@ async fn uploads(
 ) -> anyhow::Result<Option<Uploads>> {
     let Some(folder) = UploadFolder::configured(config, frames)? else { return Ok(None) };
     let bus = KafkaBus::connect(kafka.group_member_config()?, topics).await?;
-    Ok(Some(Uploads { bus: Arc::new(bus), folder }))
+    Ok(Some(Uploads::new(Arc::new(bus), folder)))
 }

@@ -8,15 +8,17 @@
 //!
 //! In: messages that name a user and a file in the folder of uploads. Out: the user's enrolled face, an outcome for each message, an
 //! event with it, and a folder without the file. A message that cannot be read, or whose rows in the database cannot, becomes a dead letter.
+//! What is not the message's fault never makes it one.
 //!
 //! Guarantees: an upload has one outcome, however often its message is delivered or written. A file is deleted after its outcome is
 //! durable, and after its event is sent, unless a second copy of the message is handled first. A user who is disabled or being deleted
-//! gets no face. While the database, the log, the models or the disk cannot be used, the message waits. A photograph at which the process
-//! ended five times is refused.
+//! gets no face. While the database, the log, the models or the disk cannot be used, also because a right or a table is missing, the message
+//! waits, and `/readyz` says for what. A photograph at which the process ended five times is refused.
 
 mod folder;
 mod handler;
 mod photos;
+mod waiting;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -26,11 +28,13 @@ use bus::{Bus, ConsumerOptions};
 use consumer_kit::{Group, Retry, Sender, backoff, repeat};
 use contracts::{TopicRole, Topics, groups};
 use metrics::counter;
+use platform::Health;
 use store::Relational;
 use tokio_util::sync::CancellationToken;
 
 use crate::encoder::Encoders;
 use handler::VerifyUploads;
+use waiting::Waiting;
 
 pub use folder::{FileId, ReadError, UploadFolder, UploadedFile};
 pub(crate) use photos::erase_before;
@@ -50,6 +54,20 @@ pub struct Uploads {
     pub bus: Arc<dyn Bus>,
     /// The folder.
     pub folder: Arc<UploadFolder>,
+    waiting: Waiting,
+}
+
+impl Uploads {
+    /// Uploads that are announced on this log.
+    pub fn new(bus: Arc<dyn Bus>, folder: Arc<UploadFolder>) -> Self {
+        Self { bus, folder, waiting: Waiting::default() }
+    }
+
+    /// Adds to what `/readyz` shows whether uploads wait, and for what.
+    #[must_use]
+    pub fn shown_by(&self, health: Health) -> Health {
+        self.waiting.shown_by(health)
+    }
 }
 
 /// What an upload is decided with.
@@ -84,7 +102,7 @@ pub(crate) async fn consume(
 }
 
 async fn verify(uploads: &Uploads, verifier: Verifier, stop: CancellationToken) -> anyhow::Result<()> {
-    let Uploads { bus, folder } = uploads;
+    let Uploads { bus, folder, waiting } = uploads;
     let Some(topic_id) = topic_id(&**bus, &stop).await? else { return Ok(()) };
     let sender = Sender::new(bus.producer(), stop.clone());
     let group = Group {
@@ -93,7 +111,8 @@ async fn verify(uploads: &Uploads, verifier: Verifier, stop: CancellationToken) 
         options: ConsumerOptions { max_in_flight: MAX_IN_FLIGHT, ..ConsumerOptions::default() },
         retries: counter!("sightline_faces_upload_retries_total"),
     };
-    let handler = VerifyUploads { verifier, folder: Arc::clone(folder), topic_id, sender, begun: None };
+    let (folder, waiting) = (Arc::clone(folder), waiting.clone());
+    let handler = VerifyUploads { verifier, folder, topic_id, sender, waiting, begun: None };
     consumer_kit::run(Arc::clone(bus), group, handler, stop).await
 }
 

@@ -132,7 +132,9 @@ impl BatchWriter {
                     return Ok(Ok(()));
                 }
                 Err(StoreError::Fatal(reason)) => return Ok(Err(reason)),
-                Err(StoreError::Unavailable(reason) | StoreError::DiskFull(reason)) => {
+                Err(
+                    StoreError::Unavailable(reason) | StoreError::DiskFull(reason) | StoreError::Misconfigured(reason),
+                ) => {
                     let size = documents.len();
                     tracing::warn!(error = reason, batch.size = size, "results cannot be stored; trying again");
                     retry.wait().await?;

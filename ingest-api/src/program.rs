@@ -133,6 +133,7 @@ async fn connect(
     let shared = SharedState::redis(redis.url()?.expose()).map_err(anyhow::Error::msg)?;
     let (settings, mailer) = (settings(tokens, &config.accounts), mailer(&config.accounts)?);
     let database = Relational::postgres(database_url.expose(), database.database_connections).await?;
+    let database = database.with_answers(shared.answers());
     database.check_schema().await?;
     let bus = KafkaBus::connect(kafka, &shared_args.topics.load()?).await?;
     let documents = MongoDocuments::connect(uri.expose(), mongo.mongodb_database.as_deref()).await?;

@@ -17,7 +17,7 @@ const REDIS_SCHEMES: &[&str] = &["redis", "rediss", "valkey", "valkeys", "unix",
 /// Connection to Redis.
 #[derive(Debug, Clone, Args)]
 pub struct RedisArgs {
-    /// URL of Redis, through which all instances share rate limits and the sessions of POST /login
+    /// URL of Redis, through which all instances share rate limits, the sessions of POST /login and cached answers
     #[arg(long, env = "SIGHTLINE_REDIS_URL", value_name = "URL", value_parser = secret_url(REDIS_SCHEMES, REDIS_EXAMPLE))]
     pub redis_url: Option<Secret>,
 }

@@ -90,7 +90,7 @@ impl From<StoreError> for AccountError {
         match error {
             StoreError::Unavailable(cause) => Self::Unavailable(cause),
             StoreError::DiskFull(cause) => Self::DiskFull(cause),
-            StoreError::Fatal(cause) => Self::Internal(cause),
+            StoreError::Misconfigured(cause) | StoreError::Fatal(cause) => Self::Internal(cause),
         }
     }
 }

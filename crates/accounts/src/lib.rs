@@ -17,6 +17,7 @@
 
 mod access_tokens;
 mod admin_token;
+mod answers;
 mod api_tokens;
 mod args;
 mod audit;
@@ -35,6 +36,8 @@ mod opaque;
 mod passwords;
 mod profile;
 mod quota;
+mod redis_keys;
+mod redis_link;
 mod resets;
 mod revocation_cache;
 mod secret_text;
@@ -50,6 +53,7 @@ mod verifying_keys;
 mod with_admin_token;
 
 pub use admin_token::{AdminToken, generate_token};
+pub use answers::RedisAnswers;
 pub use args::{AccountArgs, AdminTokenArgs, LimitOrNone, RedisArgs, TokenArgs};
 pub use audit::Actor;
 pub use caller::{Caller, Scope, UnknownScope};
@@ -62,6 +66,7 @@ pub use mail::{LogMailer, Mail, Mailer, SmtpMailer};
 pub use opaque::{LocalSessions, RedisSessions, SessionCache};
 pub use profile::Profile;
 pub use quota::QuotaState;
+pub use redis_keys::redis_keys_with;
 pub use secret_text::SecretText;
 pub use service::{AccountsService, Deps, SharedState};
 pub use settings::{Hashing, PasswordRules, QuotaPeriod, Settings, Throttle, VerifierSettings};

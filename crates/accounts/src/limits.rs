@@ -13,7 +13,6 @@ use async_trait::async_trait;
 
 pub use local::LocalLimits;
 pub use shared::RedisLimits;
-pub(crate) use shared::connect;
 
 /// A rate with a burst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,6 @@
 //! A session stores its user and the last revocation before it. So a revocation of all of a user's tokens ends the user's opaque
 //! sessions too, without a list of them.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,12 +12,12 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use contracts::UserId;
 use redis::aio::ConnectionManager;
+use store::ExpiringTexts;
 use store::relational::{RevocationKind, UserRecord};
-use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::error::AccountError;
-use crate::limits;
+use crate::redis_link::connect;
 use crate::secret_text::SecretText;
 use crate::service::AccountsService;
 use crate::sign_in::Origin;
@@ -26,8 +25,6 @@ use crate::{AccessError, Accounts};
 
 /// Time limit of one command of Redis.
 const REDIS_TIMEOUT: Duration = Duration::from_secs(2);
-/// Number of sessions from which on expired ones are removed.
-const SWEEP_FROM: usize = 1_024;
 
 /// A cache of texts with an expiry. Shared as `Arc<dyn SessionCache>`.
 #[async_trait]
@@ -44,24 +41,17 @@ pub trait SessionCache: Send + Sync {
 
 /// Sessions in the memory of this process.
 #[derive(Default)]
-pub struct LocalSessions(Mutex<HashMap<String, (String, Instant)>>);
+pub struct LocalSessions(Mutex<ExpiringTexts>);
 
 #[async_trait]
 impl SessionCache for LocalSessions {
     async fn put(&self, key: &str, value: &str, life: Duration) -> Result<(), String> {
-        let now = Instant::now();
-        let mut sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // At every power of two, so that the cost per session stays constant.
-        if sessions.len() >= SWEEP_FROM && sessions.len().is_power_of_two() {
-            sessions.retain(|_, (_, ends)| *ends > now);
-        }
-        sessions.insert(key.to_owned(), (value.to_owned(), now + life));
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).put(key, value, life);
         Ok(())
     }
 
     async fn get(&self, key: &str) -> Result<Option<String>, String> {
-        let sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(sessions.get(key).filter(|(_, ends)| *ends > Instant::now()).map(|(value, _)| value.clone()))
+        Ok(self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).map(str::to_owned))
     }
 
     async fn remove(&self, key: &str) -> Result<(), String> {
@@ -79,7 +69,7 @@ impl RedisSessions {
     /// # Errors
     /// The address is not one of Redis.
     pub fn new(url: &str) -> Result<Self, String> {
-        limits::connect(url).map(Self)
+        connect(url).map(Self)
     }
 
     async fn run<T: redis::FromRedisValue>(&self, command: &redis::Cmd) -> Result<T, String> {

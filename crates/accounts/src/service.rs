@@ -6,11 +6,12 @@ use async_trait::async_trait;
 use contracts::FrameId;
 use jiff::Timestamp;
 use serde_json::Value;
-use store::relational::SigningKeyRecord;
+use store::relational::{AnswerCache, LocalAnswers, SigningKeyRecord};
 use store::{Relational, StoreError, TenantEraser};
 use tokio::sync::mpsc;
 
 use crate::admin_token::AdminToken;
+use crate::answers::RedisAnswers;
 use crate::caller::Caller;
 use crate::clock::Clock;
 use crate::limits::{LocalLimits, RateLimitDecision, RateLimits, RedisLimits};
@@ -45,7 +46,7 @@ pub struct AccountsService {
 
 /// Dependencies of accounts besides their database.
 pub struct Deps {
-    /// Rate limits and opaque sessions.
+    /// Rate limits and opaque sessions. The database has the cached answers already.
     pub shared: SharedState,
     /// Delivers mail.
     pub mailer: Arc<dyn Mailer>,
@@ -55,10 +56,11 @@ pub struct Deps {
     pub erasers: Vec<Arc<dyn TenantEraser>>,
 }
 
-/// Rate limits and opaque sessions: in Redis, shared by all instances, or in the memory of this process.
+/// Rate limits, opaque sessions and cached answers: in Redis, shared by all instances, or in the memory of this process.
 pub struct SharedState {
     limits: Arc<dyn RateLimits>,
     sessions: Arc<dyn SessionCache>,
+    answers: Arc<dyn AnswerCache>,
 }
 
 impl SharedState {
@@ -72,12 +74,18 @@ impl SharedState {
     /// # Errors
     /// The address is not one of Redis.
     pub fn redis(url: &str) -> Result<Self, String> {
-        Ok(Self::new(Arc::new(RedisLimits::new(url)?), Arc::new(RedisSessions::new(url)?)))
+        let (limits, sessions) = (Arc::new(RedisLimits::new(url)?), Arc::new(RedisSessions::new(url)?));
+        Ok(Self { answers: Arc::new(RedisAnswers::new(url)?), ..Self::new(limits, sessions) })
     }
 
-    /// State in these two implementations.
+    /// State in these two implementations, and cached answers in the memory of this process.
     pub fn new(limits: Arc<dyn RateLimits>, sessions: Arc<dyn SessionCache>) -> Self {
-        Self { limits, sessions }
+        Self { limits, sessions, answers: Arc::new(LocalAnswers::default()) }
+    }
+
+    /// The cached answers, for [`Relational::with_answers`].
+    pub fn answers(&self) -> Arc<dyn AnswerCache> {
+        Arc::clone(&self.answers)
     }
 }
 
@@ -87,7 +95,7 @@ impl AccountsService {
     /// # Errors
     /// Names what cannot be used or reached.
     pub async fn open(store: Relational, settings: Settings, deps: Deps) -> Result<Arc<Self>, String> {
-        let Deps { shared: SharedState { limits, sessions }, mailer, clock, erasers } = deps;
+        let Deps { shared: SharedState { limits, sessions, .. }, mailer, clock, erasers } = deps;
         let hasher = Hasher::start(settings.hashing)?;
         let (resets, reset_requests) = mpsc::channel(resets::QUEUE);
         let throttle = SignInThrottle { limits: limits.clone(), rates: settings.throttle, store: store.clone() };

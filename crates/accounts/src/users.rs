@@ -1,7 +1,6 @@
 //! Users: registration, lists, and changes by an admin.
 
 use contracts::{TenantId, UserId};
-use jiff::Timestamp;
 use store::PageCursor;
 use store::relational::{
     AccessChange, Identity, LinkedIdentity, NewUser, PasswordHash, Role, UserLimit, UserRecord, UserWriteOutcome,
@@ -137,9 +136,9 @@ impl AccountsService {
         self.store.user(id).await?.ok_or(AccountError::NotFound("user"))
     }
 
-    /// When a photograph verified a user; `None` if none did, or its face was deleted since.
-    pub async fn verified_at(&self, user: &UserRecord) -> Result<Option<Timestamp>, AccountError> {
-        Ok(self.store.verified_at(user.id, &user.tenant).await?)
+    /// Whether a photograph verified a user, whose face was not deleted since. As it was at most [`store::relational::ANSWER_LIFE`] ago.
+    pub async fn is_verified(&self, user: &UserRecord) -> Result<bool, AccountError> {
+        Ok(self.store.is_verified(user.id, &user.tenant).await?)
     }
 
     /// A user by its user name or e-mail address.

@@ -247,7 +247,7 @@ pub(crate) fn unavailable(error: StoreError) -> AccessError {
     match error {
         StoreError::Unavailable(cause) => AccessError::Unavailable(cause),
         StoreError::DiskFull(cause) => AccessError::DiskFull(cause),
-        StoreError::Fatal(cause) => {
+        StoreError::Misconfigured(cause) | StoreError::Fatal(cause) => {
             tracing::error!(error = cause, "accounts cannot be read");
             AccessError::Unavailable(cause)
         }

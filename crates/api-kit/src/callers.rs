@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use accounts::{
-    Accounts, AdminTokenArgs, Clock, RedisArgs, RedisLimits, TokenArgs, TokenVerifier, VerifierSettings, WithAdminToken,
+    Accounts, AdminTokenArgs, Clock, RedisAnswers, RedisArgs, RedisLimits, TokenArgs, TokenVerifier, VerifierSettings,
+    WithAdminToken,
 };
 use settings::{Check, SettingErrors};
 use store::{DatabaseArgs, Relational};
@@ -48,6 +49,9 @@ impl CallerArgs {
         let Self { database, redis, tokens, token } = self;
         let (url, redis, operator) = (database.url()?, redis.url()?, token.admin_token()?);
         let database = Relational::postgres(url.expose(), database.database_connections).await?;
+        let answers = RedisAnswers::new(redis.expose()).map_err(anyhow::Error::msg)?;
+        // A change of faces in this process ends what another one has cached.
+        let database = database.with_answers(Arc::new(answers));
         database.check_schema().await?;
         let limits = RedisLimits::new(redis.expose()).map_err(anyhow::Error::msg)?;
         let settings = VerifierSettings {

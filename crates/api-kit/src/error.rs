@@ -223,7 +223,7 @@ impl From<StoreError> for ApiError {
         match error {
             StoreError::Unavailable(cause) => ServiceError::Unavailable(cause).into(),
             StoreError::DiskFull(cause) => ServiceError::DiskFull(cause).into(),
-            StoreError::Fatal(_) => ServiceError::Internal(error.into()).into(),
+            StoreError::Misconfigured(_) | StoreError::Fatal(_) => ServiceError::Internal(error.into()).into(),
         }
     }
 }

@@ -8,6 +8,7 @@ mod receipt;
 
 use std::path::PathBuf;
 
+use accounts::RedisArgs;
 use anyhow::{bail, ensure};
 use bus::{KafkaArgs, TopicArgs};
 use clap::{Args, Subcommand};
@@ -68,6 +69,9 @@ struct Check {
 
     #[command(flatten)]
     database: DatabaseArgs,
+
+    #[command(flatten)]
+    redis: RedisArgs,
 }
 
 impl Erase {
@@ -142,6 +146,7 @@ impl Check {
         found.extend(self.in_images(texts).await?);
         found.extend(self.in_log(topics, texts).await?);
         found.extend(self.in_uploads(texts)?);
+        found.extend(self.in_caches(texts).await?);
         Ok(found)
     }
 }

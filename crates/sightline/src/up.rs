@@ -19,7 +19,6 @@ use api_kit::describe::Routes;
 use bus::{KafkaArgs, TopicArgs};
 use clap::Args;
 use contracts::{FaceArgs, FrameArgs, Topics};
-use faces::uploads::Uploads;
 use faces::{Faces, ModelNote};
 use platform::Health;
 use platform::config::{HttpArgs, OperatorArgs};
@@ -248,10 +247,14 @@ impl Up {
     }
 
     fn health(&self, dependencies: &Dependencies) -> Health {
-        ingest_api::health(&self.ingest, &dependencies.ingest())
+        let health = ingest_api::health(&self.ingest, &dependencies.ingest())
             .and(detector_worker::health(&self.worker, &dependencies.worker()))
             .and(indexer::health(&self.indexer, &dependencies.indexer()))
-            .and(alert_stream::health(&self.alerts, &dependencies.alerts()))
+            .and(alert_stream::health(&self.alerts, &dependencies.alerts()));
+        match &dependencies.uploads {
+            Some(uploads) => uploads.shown_by(health),
+            None => health,
+        }
     }
 }
 
@@ -328,7 +331,7 @@ impl Dependencies {
             documents: Arc::clone(&self.documents),
             blobs: Arc::clone(&self.blobs),
             topics,
-            uploads: self.uploads.clone().map(|folder| Uploads { bus: Arc::clone(&self.bus), folder }),
+            uploads: self.uploads.clone(),
             traces: self.traces.faces.clone(),
         }
     }

@@ -15,6 +15,7 @@
 mod args;
 mod blobs;
 mod eraser;
+mod expiring_texts;
 mod files_in_use;
 mod frame_pages;
 mod migrated;
@@ -37,6 +38,7 @@ mod watchlists;
 pub use args::{BlobArgs, DatabaseArgs, GalleryArgs, MongoArgs};
 pub use blobs::Blobs;
 pub use eraser::{Erased, TenantEraser, face_eraser, tenant_erasers};
+pub use expiring_texts::ExpiringTexts;
 pub use files_in_use::{FileLost, FilesInUse};
 pub use migrated::Migrated;
 pub use mongo::MongoDocuments;

@@ -9,6 +9,7 @@
 //! (`failure.rs`), types (`values.rs`) and tables (`migrations/`), because PostgreSQL has types for UUIDs and times, and SQLite
 //! stores texts and numbers.
 
+mod answers;
 mod api_tokens;
 mod audit;
 mod database;
@@ -35,6 +36,7 @@ mod plans;
 #[cfg(test)]
 mod test_database;
 
+pub use answers::{ANSWER_LIFE, AnswerCache, CachedAnswer, LocalAnswers};
 pub use api_tokens::{ApiTokenOwner, ApiTokenRecord, ApiTokenWriteOutcome, MAX_API_TOKENS, NewApiToken};
 pub use audit::AuditEntry;
 pub use database::{DEFAULT_SUBJECT_LIMIT, Relational};

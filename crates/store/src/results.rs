@@ -18,6 +18,10 @@ pub enum StoreError {
     /// Transient: the disk of an embedded store, of PostgreSQL or of MongoDB is full. Reads still succeed; writes succeed again when there is space.
     #[error("{0}")]
     DiskFull(String),
+    /// The operator must act: a right or a table is missing, or a file is damaged. A retry succeeds after that, and what was to be stored is
+    /// not the cause.
+    #[error("{0}")]
+    Misconfigured(String),
     /// Permanent: a retry cannot succeed. Examples: data of another program, no replica set, a document that is too large.
     #[error("{0}")]
     Fatal(String),

@@ -22,6 +22,7 @@ use vision::pipeline::Failure;
 
 use super::Verifier;
 use super::folder::{FileId, ReadError, UploadFolder, UploadedFile};
+use super::waiting::Waiting;
 use crate::checks::{DEFAULT_RATE, ImageRefusal, one_face, quality};
 use crate::current_model::{CurrentModel, NoCurrentModel};
 use crate::encoder::EncodeError;
@@ -37,6 +38,8 @@ pub struct VerifyUploads {
     pub topic_id: String,
     /// Sends the events.
     pub sender: Sender,
+    /// Why uploads wait.
+    pub waiting: Waiting,
     /// The last upload that this process counted as begun.
     pub begun: Option<UploadPlace>,
 }
@@ -47,6 +50,14 @@ const MAX_ENDS: i64 = 5;
 #[async_trait]
 impl Handler for VerifyUploads {
     async fn handle(&mut self, delivery: &Delivery) -> Result<(), HandleError> {
+        let handled = self.handle_once(delivery).await;
+        self.waiting.note(&handled);
+        handled
+    }
+}
+
+impl VerifyUploads {
+    async fn handle_once(&mut self, delivery: &Delivery) -> Result<(), HandleError> {
         let upload = FaceUpload::from_message(&delivery.message)
             .map_err(|error| HandleError::permanent("undecodable", &error))?;
         let place = UploadPlace {
@@ -74,9 +85,7 @@ impl Handler for VerifyUploads {
             None => Ok(()),
         }
     }
-}
 
-impl VerifyUploads {
     /// Stores the outcome. Also returns which file may be deleted now.
     async fn decide(
         &mut self,
@@ -233,11 +242,13 @@ fn failed(error: &dyn Display) -> HandleError {
 }
 
 /// A row that no attempt can read or store must not hold up the messages after this one. Its file stays, so that the dead letter can be sent
-/// again.
+/// again. What the operator must mend concerns all messages, so they wait.
 fn of_store(error: StoreError) -> HandleError {
     match error {
         StoreError::Fatal(reason) => HandleError::permanent("unstorable", &reason),
-        StoreError::Unavailable(reason) | StoreError::DiskFull(reason) => failed(&reason),
+        StoreError::Unavailable(reason) | StoreError::DiskFull(reason) | StoreError::Misconfigured(reason) => {
+            failed(&reason)
+        }
     }
 }
 
@@ -297,7 +308,7 @@ mod tests {
     #[test]
     fn only_what_a_retry_may_mend_is_tried_again() {
         let text = || "the store says no".to_owned();
-        for error in [StoreError::Unavailable(text()), StoreError::DiskFull(text())] {
+        for error in [StoreError::Unavailable, StoreError::DiskFull, StoreError::Misconfigured].map(|of| of(text())) {
             assert!(matches!(of_store(error), HandleError::Transient(reason) if reason == text()));
         }
         let HandleError::Permanent(cause) = of_store(StoreError::Fatal(text())) else { panic!("it is tried again") };

@@ -80,6 +80,17 @@ impl Drop for TestService {
 }
 
 impl TestService {
+    /// The file of the database.
+    pub fn database_file(&self) -> PathBuf {
+        self.folder.path().join("accounts.sqlite")
+    }
+
+    /// What `/readyz` says.
+    pub async fn ready(&self) -> (StatusCode, String) {
+        let response = self.client.get(format!("{}/readyz", self.url)).send().await.unwrap();
+        (response.status(), response.text().await.unwrap())
+    }
+
     pub async fn start(models: Option<&Path>) -> Self {
         Self::start_with(models, &[]).await
     }

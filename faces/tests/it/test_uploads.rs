@@ -94,8 +94,7 @@ impl TestUploads {
     ) -> Self {
         let root = folder.path().join("uploads");
         std::fs::create_dir(&root).unwrap();
-        let uploads =
-            Uploads { bus: of_service(Arc::clone(&bus)), folder: Arc::new(UploadFolder::open(&root, LIMIT).unwrap()) };
+        let uploads = Uploads::new(of_service(Arc::clone(&bus)), Arc::new(UploadFolder::open(&root, LIMIT).unwrap()));
         let service = TestService::start_on(models, &["--max-frame-bytes", &LIMIT.to_string()], Some(uploads)).await;
         Self { service, bus, root, _folder: folder }
     }

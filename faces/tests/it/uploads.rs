@@ -240,6 +240,32 @@ async fn a_file_stays_until_its_event_is_sent() {
     assert_eq!((test.events().await.len(), test.files()), (1, Vec::new()));
 }
 
+/// A fault of the operator is not one of the message: nothing is lost, and `/readyz` says what to do.
+#[tokio::test]
+async fn a_photograph_waits_until_the_operator_mends_the_database() {
+    let test = TestUploads::start(None).await;
+    let database = rusqlite::Connection::open(test.service.database_file()).unwrap();
+    database.execute_batch("ALTER TABLE face_upload_outcomes RENAME TO away").unwrap();
+    test.upload_file("nobody", "a", b"image").await;
+
+    testing::eventually("/readyz says why it waits", async || {
+        test.service.ready().await.1.contains("photographs wait: ")
+    })
+    .await;
+
+    let (status, said) = test.service.ready().await;
+    assert_eq!(status, StatusCode::OK, "everything else works: {said}");
+    assert!(said.contains("no such table: face_upload_outcomes; the file is damaged"), "{said}");
+    assert!(test.bus.progress(TopicRole::FacesUploads, groups::FACES).await.unwrap().waiting > 0);
+    assert_eq!((test.read(TopicRole::FacesUploadsDlq).await.len(), test.files()), (0, vec!["a".to_owned()]));
+    database.execute_batch("ALTER TABLE away RENAME TO face_upload_outcomes").unwrap();
+    let outcomes: Vec<_> = test.events().await.into_iter().map(|event| event.data.outcome).collect();
+    assert_eq!((outcomes, test.files()), (vec![UploadOutcome::UnknownUser], Vec::new()));
+    assert_eq!(test.read(TopicRole::FacesUploadsDlq).await.len(), 0);
+    let said = test.service.ready().await.1;
+    assert!(!said.contains("photographs wait"), "{said}");
+}
+
 #[tokio::test]
 async fn photographs_enrol_match_and_are_refused() {
     let Some((models, photographs)) = TestService::models("photographs_enrol_match_and_are_refused") else { return };

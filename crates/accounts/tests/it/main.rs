@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a failed expectation is how a test fails, in its helpers too")]
 
+mod answers;
 mod busy;
 mod maintenance;
 mod postgres;

@@ -15,12 +15,12 @@ use testing::eventually;
 
 use crate::test_accounts::{TestAccounts, settings};
 
-fn url() -> String {
+pub fn url() -> String {
     std::env::var("SIGHTLINE_TEST_REDIS_URL").expect("SIGHTLINE_TEST_REDIS_URL names a server")
 }
 
 /// A key that no other test uses.
-fn fresh_key() -> String {
+pub fn fresh_key() -> String {
     format!("test:{}", Uuid::new_v4())
 }
 

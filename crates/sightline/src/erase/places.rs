@@ -1,4 +1,4 @@
-//! The places that have one of the texts: tables, collections, keys of images, topics, names of photographs that wait.
+//! The places that have one of the texts: tables, collections, keys of images, topics, names of photographs that wait, Redis.
 //!
 //! The embedded log is read from its files, beside the `up` that has it open: an acknowledged message is in a file.
 
@@ -7,6 +7,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use accounts::redis_keys_with;
 use anyhow::Context;
 use bus::embedded::LogFiles;
 use bus::{Bus, RangeReader};
@@ -24,6 +25,8 @@ const NEXT_TIMEOUT: Duration = Duration::from_secs(60);
 const MESSAGES: &str = "message";
 /// The folder of uploads.
 const UPLOADS: &str = "uploads";
+/// What services share.
+const REDIS: &str = "redis";
 
 /// A place that has the id.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,6 +115,13 @@ impl Check {
         let Some(folder) = &self.uploads.faces_uploads_dir else { return Ok(None) };
         let count = block_in_place(|| files_with(folder, texts)).context("SIGHTLINE_FACES_UPLOADS_DIR")?;
         Ok(Place::new(UPLOADS, "photographs".to_owned(), count))
+    }
+
+    /// What services share in Redis: rate limits, sessions, cached answers. Without Redis it is in the memory of `up`.
+    pub(super) async fn in_caches(&self, texts: &[String]) -> anyhow::Result<Vec<Place>> {
+        let Some(url) = &self.redis.redis_url else { return Ok(Vec::new()) };
+        let kinds = redis_keys_with(url.expose(), |bytes| has_any(bytes, texts)).await.map_err(anyhow::Error::msg)?;
+        Ok(kinds.into_iter().filter_map(|(kind, count)| Place::new(REDIS, kind, count)).collect())
     }
 
     async fn in_kafka(&self, topics: &Topics, texts: &[String]) -> anyhow::Result<Vec<Place>> {

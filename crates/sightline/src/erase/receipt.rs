@@ -53,8 +53,8 @@ impl Receipt {
         Ok(log.iter().find(|entry| entry.action == DELETED).map(|entry| Self::of_user(topics, entry.at)))
     }
 
-    /// What docs/SECURITY.md says of a deleted user: the log keeps messages until the end of their retention, and the accounts' database has
-    /// the id in the audit log and among what is revoked.
+    /// What docs/SECURITY.md says of a deleted user: the log keeps messages until the end of their retention, the accounts' database has
+    /// the id in the audit log and among what is revoked, and Redis has it in rate limits and sessions, which are refused, until they expire.
     fn of_user(topics: &Topics, deleted_at: Timestamp) -> Self {
         let after = |time: SignedDuration| Some(deleted_at.checked_add(time).unwrap_or(Timestamp::MAX));
         let retention = |topic: &contracts::topics::Topic| {
@@ -64,7 +64,8 @@ impl Receipt {
         let with_images = ["images in the inbox", faces::PHOTOGRAPHS];
         let remaining = faces::remaining(topics, deleted_at).into_iter();
         let images = remaining.filter(|data| with_images.contains(&data.place.as_str()));
-        let kept = ["accounts audit_log", "accounts revocations"].map(|place| (place.to_owned(), None));
+        let kept = ["accounts audit_log", "accounts revocations", "redis limit", "redis session"];
+        let kept = kept.map(|place| (place.to_owned(), None));
         Self(of_topics.chain(images.map(|data| (data.place, data.until))).chain(kept).collect())
     }
 

@@ -8,7 +8,7 @@ use anyhow::Context;
 use bus::embedded::{BusSync, FolderLock, Options};
 use bus::{Bus, EmbeddedBus};
 use clap::Args;
-use faces::uploads::{PhotoEraser, UploadFolder};
+use faces::uploads::{PhotoEraser, UploadFolder, Uploads};
 use gallery::Galleries;
 use platform::traces::{TraceExporter, Traces};
 use settings::Secret;
@@ -52,13 +52,13 @@ pub struct Dependencies {
     pub database: Relational,
     /// The galleries of enrolled faces in this process.
     pub galleries: Galleries,
-    /// The folder of photographs that verify users, if one is set.
-    pub uploads: Option<Arc<UploadFolder>>,
+    /// The photographs that verify users, if a folder for them is set.
+    pub uploads: Option<Uploads>,
     /// The users.
     pub accounts_service: Arc<AccountsService>,
     /// A token for the camera program, which may only send frames.
     pub camera_token: Secret,
-    /// Where rate limits and sessions are stored, for the startup message.
+    /// Where rate limits, sessions and cached answers are stored, for the startup message.
     pub limits: String,
     /// The worker's dependencies, which also carry its readiness.
     pub worker: detector_worker::Deps,
@@ -89,8 +89,12 @@ impl Dependencies {
         exporter: &TraceExporter,
     ) -> anyhow::Result<Self> {
         let lock_file = lock.as_ref().map(FolderLock::file);
+        let (shared, mut database) = (shared_state(up)?, database(&up.database, &folder).await?);
+        // Another process that uses PostgreSQL too would not reach answers in the memory of this one.
+        if up.database.database_url.is_none() || up.redis.redis_url.is_some() {
+            database = database.with_answers(shared.answers());
+        }
         // Before anything is migrated, so that data of a later version is refused as a whole.
-        let database = database(&up.database, &folder).await?;
         database.check_can_migrate().await?;
         let (documents, _) = documents(&up.mongo, &folder).await?;
         let bus = bus(up, lock).await?;
@@ -99,10 +103,11 @@ impl Dependencies {
             Some(token) => (token.clone(), None),
             None => (data_dir::admin_token(&folder)?.parse::<Secret>()?, Some(data_dir::token_file(&folder))),
         };
-        let uploads = UploadFolder::configured(&up.faces, &up.frames)?;
+        let uploads_folder = UploadFolder::configured(&up.faces, &up.frames)?;
         let mut erasers = tenant_erasers(&documents, &blobs, &database);
-        erasers.extend(uploads.clone().map(|folder| -> Arc<dyn TenantEraser> { Arc::new(PhotoEraser(folder)) }));
-        let accounts_service = accounts_service(up, database.clone(), erasers).await?;
+        erasers.extend(uploads_folder.clone().map(|folder| -> Arc<dyn TenantEraser> { Arc::new(PhotoEraser(folder)) }));
+        let uploads = uploads_folder.map(|folder| Uploads::new(Arc::clone(&bus), folder));
+        let accounts_service = accounts_service(up, database.clone(), shared, erasers).await?;
         let accounts = accounts_service.with_admin_token(token.expose()).map_err(anyhow::Error::msg)?;
         let camera_token = generate_token();
         let may_send = AdminToken::limited(&camera_token, &[Scope::FramesWrite]);
@@ -205,20 +210,25 @@ fn blobs(up: &Up, folder: &Path) -> anyhow::Result<Arc<dyn Blobs>> {
     Ok(Arc::new(opened?))
 }
 
+/// Rate limits, sessions and cached answers: in Redis if its address is set, else in this process.
+fn shared_state(up: &Up) -> anyhow::Result<SharedState> {
+    match &up.redis.redis_url {
+        Some(url) => SharedState::redis(url.expose()).map_err(anyhow::Error::msg),
+        None => Ok(SharedState::in_process()),
+    }
+}
+
 /// Migrates the tables of the accounts, and creates the operator's user.
 async fn accounts_service(
     up: &Up,
     database: Relational,
+    shared: SharedState,
     erasers: Vec<Arc<dyn TenantEraser>>,
 ) -> anyhow::Result<Arc<AccountsService>> {
     let migrated = database.migrate().await?;
     if migrated.is_changed() {
         tracing::info!("{}: {migrated}", database.describe());
     }
-    let shared = match &up.redis.redis_url {
-        Some(url) => SharedState::redis(url.expose()).map_err(anyhow::Error::msg)?,
-        None => SharedState::in_process(),
-    };
     let settings = ingest_api::settings(&up.tokens, &up.ingest.accounts);
     let mailer = ingest_api::mailer(&up.ingest.accounts)?;
     let deps = accounts::Deps { shared, mailer, clock: Clock::default(), erasers };

@@ -2,12 +2,14 @@
 
 use std::path::Path;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Connection, PgPool, Postgres, Row as _, Sqlite, SqlitePool};
 
+use super::answers::{AnswerCache, AnswersToForget};
 use super::failure::{DatabaseLabel, failure, with_time_limit};
 use super::migrations;
 use super::values::{Row, Value, bind_postgres, bind_sqlite};
@@ -32,6 +34,8 @@ pub struct Relational {
     pub(super) subject_limit: u64,
     /// Whether a subject needs a recorded consent before it gets vectors.
     pub(super) consent_required: bool,
+    /// Answers about users, which end with a change of faces.
+    pub(super) answers: Option<Arc<dyn AnswerCache>>,
     #[cfg(test)]
     pub(super) statements: super::plans::StatementLog,
 }
@@ -102,6 +106,7 @@ impl Relational {
             label,
             subject_limit: DEFAULT_SUBJECT_LIMIT,
             consent_required: false,
+            answers: None,
             #[cfg(test)]
             statements: super::plans::StatementLog::default(),
         }
@@ -189,6 +194,7 @@ impl Relational {
         Transaction {
             inner,
             label: self.label.clone(),
+            answers: self.answers_to_forget(),
             #[cfg(test)]
             statements: self.statements.clone(),
         }
@@ -238,6 +244,7 @@ impl Relational {
 pub(super) struct Transaction {
     inner: DriverTransaction,
     label: DatabaseLabel,
+    pub(super) answers: AnswersToForget,
     #[cfg(test)]
     statements: super::plans::StatementLog,
 }
@@ -249,10 +256,13 @@ enum DriverTransaction {
 
 impl Transaction {
     pub(super) async fn commit(self) -> Result<(), StoreError> {
-        match self.inner {
+        let committed = match self.inner {
             DriverTransaction::Postgres(inner) => with_time_limit(&self.label, inner.commit()).await,
             DriverTransaction::Sqlite(inner) => with_time_limit(&self.label, inner.commit()).await,
-        }
+        };
+        // Also after an error: the database may have committed before the time limit.
+        self.answers.forget().await;
+        committed
     }
 
     /// Whether this is PostgreSQL, for features that SQLite lacks.

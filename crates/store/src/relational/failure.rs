@@ -15,15 +15,19 @@ const STEP_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) struct DatabaseLabel {
     shown: Arc<str>,
     setting: &'static str,
+    /// What the operator does about rights, tables or files that are not as they should be.
+    repair: &'static str,
 }
 
 impl DatabaseLabel {
     pub(super) fn postgres(at: &str) -> Self {
-        Self { shown: format!("PostgreSQL at {at}").into(), setting: "SIGHTLINE_DATABASE_URL" }
+        let repair = "run `sightline migrate`, and the script of this service's role in docker/postgres again";
+        Self { shown: format!("PostgreSQL at {at}").into(), setting: "SIGHTLINE_DATABASE_URL", repair }
     }
 
     pub(super) fn sqlite(at: &str) -> Self {
-        Self { shown: format!("SQLite at {at}").into(), setting: "SIGHTLINE_DATA_DIR" }
+        let repair = "the file is damaged or was changed by another program: restore it from a backup";
+        Self { shown: format!("SQLite at {at}").into(), setting: "SIGHTLINE_DATA_DIR", repair }
     }
 
     /// The setting with its address.
@@ -37,6 +41,10 @@ impl DatabaseLabel {
 
     fn disk_full(&self, cause: &dyn fmt::Display) -> StoreError {
         StoreError::DiskFull(format!("the disk of {self} is full ({cause}); free space on it"))
+    }
+
+    fn misconfigured(&self, cause: &dyn fmt::Display) -> StoreError {
+        StoreError::Misconfigured(format!("{self} refused a statement: {cause}; {}", self.repair))
     }
 
     fn fatal(&self, cause: &dyn fmt::Display) -> StoreError {
@@ -66,6 +74,11 @@ pub(super) fn with_time_limit<T>(
 /// Maps an error of the driver.
 pub(super) fn failure(label: &DatabaseLabel, error: &sqlx::Error) -> StoreError {
     match error {
+        sqlx::Error::Database(refused)
+            if is_for_operator(refused.code().as_deref().unwrap_or_default(), refused.message()) =>
+        {
+            label.misconfigured(refused)
+        }
         sqlx::Error::Database(refused) if is_lasting(refused.code().as_deref().unwrap_or_default()) => {
             label.fatal(refused)
         }
@@ -88,14 +101,32 @@ fn is_disk_full(code: &str) -> bool {
     ["53100", "13", "4874"].contains(&code)
 }
 
-/// Whether a retry would fail too. Codes of PostgreSQL have five characters; the first two are the class: 22 data exception, 23
-/// constraint violation, 42 syntax error or missing table. Codes of SQLite are numbers; the low byte is the primary code: 1 error in
-/// the statement or missing table, 11 damaged file, 18 too big, 19 constraint violation, 20 type mismatch, 26 not a database.
-fn is_lasting(code: &str) -> bool {
-    if code.len() == 5 && !code.starts_with('0') {
-        return ["22", "23", "42"].contains(&&code[..2]);
+/// Whether the database is not as it should be, so that a retry succeeds after the operator acted. Statements are fixed texts, so none of
+/// these follows from what is to be stored. Codes of PostgreSQL have five characters; the first two are the class: 42 missing right, table
+/// or column, 3F missing schema. Codes of SQLite are numbers; the low byte is the primary code: 11 damaged file, 26 not a database, and 1 is
+/// a missing table or column only with this message.
+fn is_for_operator(code: &str, message: &str) -> bool {
+    if is_postgres(code) {
+        return ["42", "3F"].contains(&&code[..2]);
     }
-    code.parse::<u32>().is_ok_and(|code| [1, 11, 18, 19, 20, 26].contains(&(code & 0xff)))
+    code.parse::<u32>().is_ok_and(|code| match code & 0xff {
+        1 => message.starts_with("no such "),
+        primary => [11, 26].contains(&primary),
+    })
+}
+
+/// Whether a retry would fail too. Of PostgreSQL the classes 22 data exception and 23 constraint violation; of SQLite 1 error in the
+/// statement, 18 too big, 19 constraint violation, 20 type mismatch.
+fn is_lasting(code: &str) -> bool {
+    if is_postgres(code) {
+        return ["22", "23"].contains(&&code[..2]);
+    }
+    code.parse::<u32>().is_ok_and(|code| [1, 18, 19, 20].contains(&(code & 0xff)))
+}
+
+/// Extended codes of SQLite have at most four digits.
+fn is_postgres(code: &str) -> bool {
+    code.len() == 5 && code.is_ascii()
 }
 
 #[cfg(test)]
@@ -104,14 +135,26 @@ mod tests {
 
     #[test]
     fn lasting_failures_differ_from_passing_ones() {
-        // A unique violation, a missing table, a wrong byte in a text; SQLite's constraint and missing table.
-        for lasting in ["23505", "42P01", "22021", "2067", "1"] {
-            assert!(is_lasting(lasting), "{lasting}");
+        // A unique violation, a wrong byte in a text; SQLite's constraint and error in a statement.
+        for lasting in ["23505", "22021", "2067", "1"] {
+            assert!(is_lasting(lasting) && !is_for_operator(lasting, ""), "{lasting}");
         }
         // A deadlock, a shutdown, too many connections, a cancelled statement; SQLite's busy, full and failed reads.
         for passing in ["40P01", "57P01", "53300", "57014", "5", "261", "13", "266", ""] {
-            assert!(!is_lasting(passing), "{passing}");
+            assert!(!is_lasting(passing) && !is_for_operator(passing, "no such host"), "{passing}");
         }
+    }
+
+    #[test]
+    fn what_the_operator_must_mend_is_told_from_what_is_stored() {
+        // A missing right, table, column and schema; SQLite's missing table and column, a damaged file, no database.
+        let postgres = ["42501", "42P01", "42703", "3F000"].map(|code| (code, ""));
+        let sqlite =
+            [("1", "no such table: user_faces"), ("1", "no such column: file"), ("11", ""), ("267", ""), ("26", "")];
+        for (code, message) in postgres.into_iter().chain(sqlite) {
+            assert!(is_for_operator(code, message), "{code}");
+        }
+        assert!(!is_for_operator("1", "malformed JSON"), "it follows from a value");
     }
 
     #[test]

@@ -394,7 +394,7 @@ pub(super) async fn refuse_foreign_file(file: &SqliteConnectOptions, label: &Dat
     let sql = "SELECT (SELECT application_id FROM pragma_application_id) AS owner, (SELECT count(*) FROM sqlite_schema) AS objects";
     let row = with_time_limit(label, sqlx::query(sql).fetch_one(&mut connection)).await;
     let row = row.map_err(|error| match error {
-        StoreError::Fatal(_) => not_ours(label, None),
+        StoreError::Fatal(_) | StoreError::Misconfigured(_) => not_ours(label, None),
         passing => passing,
     })?;
     let (owner, objects): (i64, i64) = (

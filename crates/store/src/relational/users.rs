@@ -207,9 +207,8 @@ impl Relational {
     /// Deletes a user with all its rows, except for the audit log. `false` for an unknown user.
     pub async fn delete_user(&self, id: UserId, until: Timestamp) -> Result<bool, StoreError> {
         let mut transaction = self.begin().await?;
-        if !transaction.lock_user(id).await? {
-            return Ok(false);
-        }
+        let Some(user) = transaction.lock_and_read_user(id).await? else { return Ok(false) };
+        transaction.changes_faces_of(&user.tenant);
         // In the order in which other transactions lock these rows. The cascade alone would lock them in the reverse order, which
         // could deadlock with a request of this user.
         for sql in [

@@ -107,13 +107,14 @@ pub struct ProfileView {
     /// The user.
     #[serde(flatten)]
     pub user: UserView,
-    /// Whether a photograph of the user was verified, and its face is still enrolled.
+    /// Whether a photograph of the user was verified, and its face is still enrolled. A change shows in the next response; while a server fails,
+    /// it may take ten seconds.
     pub verified: bool,
 }
 
 impl ProfileView {
     async fn of(app: &App, user: UserRecord) -> Result<Self, ApiError> {
-        let verified = app.users.verified_at(&user).await?.is_some();
+        let verified = app.users.is_verified(&user).await?;
         Ok(Self { user: UserView::of(app, user), verified })
     }
 }

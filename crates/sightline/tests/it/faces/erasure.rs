@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use accounts::RedisAnswers;
 use contracts::TopicRole;
 use futures::StreamExt;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use store::relational::AnswerCache;
 
 use super::{NAME, TestUser, photographs};
 use crate::delivery::{TestClient, small_photo};
@@ -316,8 +318,9 @@ async fn an_id_is_found_in_the_stores_of_servers() {
     testing::eventually("the detection is stored", async || recognised(&client).await == 1).await;
 
     let servers = ["KAFKA_BROKERS", "TOPICS_FILE", "MONGODB_URI", "MONGODB_DATABASE", "DATABASE_URL", "BLOB_URL"];
-    let servers = servers.map(|name| format!("SIGHTLINE_{name}"));
-    let settings = namespace.settings(&servers.each_ref().map(String::as_str));
+    let servers = servers.iter().chain(&["REDIS_URL"]).map(|name| format!("SIGHTLINE_{name}"));
+    let servers: Vec<String> = servers.collect();
+    let settings = namespace.settings(&servers.iter().map(String::as_str).collect::<Vec<_>>());
     let settings: Vec<_> = settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     let check = |id: String| {
         let arguments = ["erase".to_owned(), "check".to_owned(), id];
@@ -331,6 +334,21 @@ async fn an_id_is_found_in_the_stores_of_servers() {
     let expected = format!("documents detections 1: in no receipt\ntopic {topic} 1: in no receipt\n");
     assert_eq!(printed, expected, "{error}");
     let (status, printed, error) = check(uuid::Uuid::now_v7().to_string());
+    assert_eq!((status, printed.as_str()), (Some(0), "nothing has the id\n"), "{error}");
+
+    let redis = settings.iter().find(|(name, _)| name == "SIGHTLINE_REDIS_URL").unwrap();
+    let (answers, user) = (RedisAnswers::new(&redis.1).unwrap(), uuid::Uuid::now_v7().to_string());
+    let key = format!("test:{user}");
+    testing::eventually("an answer is cached", async || {
+        let Some(cached) = answers.get(&key).await else { return false };
+        answers.put(&key, "yes", cached.forgotten, Duration::from_secs(60)).await;
+        answers.get(&key).await.is_some_and(|cached| cached.answer.is_some())
+    })
+    .await;
+    let (status, printed, error) = check(user.clone());
+    assert_eq!((status, printed.as_str()), (Some(1), "redis answer 1: in no receipt\n"), "{error}");
+    answers.forget(&key).await;
+    let (status, printed, error) = check(user);
     assert_eq!((status, printed.as_str()), (Some(0), "nothing has the id\n"), "{error}");
     services.stop();
 }

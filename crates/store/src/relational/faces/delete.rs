@@ -52,6 +52,7 @@ impl Relational {
         }
         let deleted = transaction.erase_vectors(tenant, id, now).await?;
         // Photographs do not verify the user by this face any more.
+        transaction.changes_faces_of(tenant);
         transaction.execute("DELETE FROM user_faces WHERE subject = $1", values![id]).await?;
         let sql = "DELETE FROM face_subjects WHERE tenant = $1 AND id = $2";
         transaction.execute(sql, values![tenant, id]).await?;
@@ -85,6 +86,8 @@ impl Relational {
                    (SELECT id FROM face_former_subjects WHERE tenant = $1 ORDER BY id LIMIT $2)";
         self.delete_in_batches(sql, || values![tenant, BATCH]).await?;
         self.execute("DELETE FROM face_subject_counts WHERE tenant = $1", values![tenant]).await?;
+        // A repeat after a failure may find no gallery to delete.
+        self.forget_answers(tenant).await;
         self.empty_journal().await;
         Ok(ErasedFaces { subjects, vectors })
     }

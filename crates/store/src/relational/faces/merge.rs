@@ -68,6 +68,8 @@ impl Relational {
         if let Some(until) = of_from.and_then(|consent| consent.until).filter(|_| vectors > 0) {
             transaction.end_earlier(tenant, into, until, now).await?;
         }
+        // It may be that of a user, also if no vector moves.
+        transaction.changes_faces_of(tenant);
         transaction.execute("UPDATE user_faces SET subject = $2 WHERE subject = $1", values![from, into]).await?;
         let sql = "DELETE FROM face_subjects WHERE tenant = $1 AND id = $2";
         transaction.execute(sql, values![tenant, from]).await?;

@@ -139,7 +139,7 @@ impl Relational {
         match snapshot.nearest(key, query, k, floor).await {
             Ok(found) => Ok(Some(found)),
             // Also if the extension was dropped meanwhile.
-            Err(StoreError::Fatal(error)) => {
+            Err(StoreError::Fatal(error) | StoreError::Misconfigured(error)) => {
                 tracing::warn!("this program searches a large gallery, because PostgreSQL cannot: {error}");
                 Ok(None)
             }

@@ -230,6 +230,10 @@ fn damaged(error: StoreError) -> GalleryError {
 }
 
 fn message(error: StoreError) -> String {
-    let (StoreError::Unavailable(message) | StoreError::DiskFull(message) | StoreError::Fatal(message)) = error;
-    message
+    match error {
+        StoreError::Unavailable(message)
+        | StoreError::DiskFull(message)
+        | StoreError::Misconfigured(message)
+        | StoreError::Fatal(message) => message,
+    }
 }

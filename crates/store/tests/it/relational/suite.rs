@@ -1,5 +1,6 @@
 //! The suite: each function checks one guarantee of [`store::Relational`], with two instances on an empty database.
 
+pub mod answers;
 pub mod credentials;
 pub mod face_models;
 pub mod faces;
@@ -74,6 +75,9 @@ macro_rules! for_each_guarantee {
             uploads::a_disabled_or_deleted_user_gets_no_vector,
             uploads::a_face_of_another_model_is_not_compared,
             uploads::outcomes_are_kept_as_long_as_a_message_can_come_again,
+            answers::every_change_of_a_users_faces_ends_the_cached_answer,
+            answers::an_answer_from_before_a_change_is_not_cached_after_it,
+            answers::without_its_cache_the_database_answers,
         }
     };
 }
