@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use super::test_database::on_fresh;
 use super::*;
 
-/// A subject of another tenant, and an id that nobody has; they are also the ids of its enrolled face, and its external id. Both are lower
-/// than [`OWN`], because a merge locks in the order of ids.
+/// A subject of another tenant, whose enrolled face and external id have the same number, and a number that nobody has. Both are lower than
+/// [`OWN`], because a merge locks in the order of ids.
 const FOREIGN: u128 = 1;
 const UNKNOWN: u128 = 2;
 /// A subject of the caller's tenant.
