@@ -147,7 +147,8 @@ impl ResultStore for MongoDocuments {
         page: &PageRequest,
     ) -> Result<Vec<StoredAlert>, StoreError> {
         let query = Query::alerts(scope, filter);
-        let docs: Vec<AlertDoc<'static>> = self.with_timeout(Box::pin(self.find_page(&query, page))).await?;
+        let call = async { self.without_rejected(self.find_page(&query, page).await?).await };
+        let docs: Vec<AlertDoc<'static>> = self.with_timeout(Box::pin(call)).await?;
         docs.into_iter().map(AlertDoc::into_stored).collect()
     }
 

@@ -138,10 +138,11 @@ impl Query {
         query.add_equals("label", filter.label.as_deref());
         query.add_equals("category_folded", filter.category.as_deref().map(folded).as_deref());
         query.add_equals("make", filter.make.as_deref());
-        for (name, text) in &filter.attributes {
+        for (name, texts) in &filter.attributes {
             let field = Field::of(name);
             query.needs_attributes |= matches!(field, Field::Attribute(_));
-            query.equals.push((field.clone(), field.possible_values(text)));
+            let values = texts.iter().flat_map(|text| field.possible_values(text)).collect();
+            query.equals.push((field, values));
         }
         query.min_confidence = filter.min_confidence;
         query.vehicles_only = filter.vehicles_only;

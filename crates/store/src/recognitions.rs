@@ -2,8 +2,9 @@
 //!
 //! A detection of a face that was compared has the attribute `identity`. With `subject` it also has `subject`, an id, and `similarity`.
 //! An alert has the attributes of its detection. Forgetting replaces `identity` by `forgotten` and removes the other two; rejecting
-//! does so with `rejected`, and the detection remembers its subject where no answer shows it.
+//! does so with `rejected`, and the detection remembers its subject where no answer shows it. Its alerts follow when they are read.
 
+mod alerts;
 mod mongo;
 mod sqlite;
 

@@ -108,7 +108,7 @@ pub struct StoredDetection {
 /// A stored alert.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredAlert {
-    /// The alert as published.
+    /// The alert as published, but without a subject that was forgotten or rejected since.
     pub alert: AlertEvent,
 }
 
@@ -158,8 +158,8 @@ pub struct DetectionFilter {
     pub category: Option<String>,
     /// Make of a vehicle, such as `Audi`.
     pub make: Option<String>,
-    /// Attributes and their values. A value matches a text attribute, and a number or boolean with the same text form.
-    pub attributes: Vec<(AttributeName, String)>,
+    /// Attributes, each with the values of which it has one. A value matches a text attribute, and a number or boolean with the same text form.
+    pub attributes: Vec<(AttributeName, Vec<String>)>,
     /// Minimum confidence, 0 to 1.
     pub min_confidence: Option<f64>,
     /// Only detections with a category, make, model or year.
@@ -265,7 +265,7 @@ pub trait ResultStore: Send + Sync {
         group_by: GroupBy,
     ) -> Result<GroupCounts, StoreError>;
 
-    /// A page of alerts, ordered by time raised, then id.
+    /// A page of alerts, ordered by time raised, then id. Those of a detection whose subject is rejected are `rejected` too.
     async fn alerts(
         &self,
         scope: &TenantScope,

@@ -323,7 +323,7 @@ impl ResultStore for SqliteDocuments {
         page: &PageRequest,
     ) -> Result<Vec<StoredAlert>, StoreError> {
         let docs: Vec<AlertDoc<'static>> = self.page(Query::alerts(scope, filter), page).await?;
-        docs.into_iter().map(AlertDoc::into_stored).collect()
+        self.without_rejected(docs).await?.into_iter().map(AlertDoc::into_stored).collect()
     }
 
     async fn delete_tenant(&self, tenant: &TenantId) -> Result<u64, StoreError> {

@@ -110,7 +110,7 @@ pub(crate) struct AlertDoc<'a> {
     rule_id: String,
     frame_id: String,
     detector: Cow<'a, str>,
-    detection_id: Cow<'a, str>,
+    pub(crate) detection_id: Cow<'a, str>,
     confidence: f64,
     #[serde(rename = "box", default, skip_serializing_if = "Option::is_none")]
     bounds: Option<BoundingBox>,
@@ -123,7 +123,7 @@ pub(crate) struct AlertDoc<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     year: Option<i32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    attributes: Option<ExtraAttributes>,
+    pub(crate) attributes: Option<ExtraAttributes>,
     matches: u32,
     captured_at: i64,
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -30,9 +30,9 @@ pub fn routes() -> Routes {
     routes![reject, restore]
 }
 
-/// Rejects the subject of a detection: "not this person". The detection has no subject from now on, and `identity` is `rejected`. While
-/// the image of the frame is kept, the face also becomes a negative: it is not taken for this subject any more. A repeat gets the same response;
-/// after an error it does what is missing.
+/// Rejects the subject of a detection: "not this person". The detection and its alerts have no subject from now on, and `identity` is
+/// `rejected`; the alert stream sends alerts as they were raised. While the image of the frame is kept, the face also becomes a negative: it
+/// is not taken for this subject any more. A repeat gets the same response; after an error it does what is missing.
 #[utoipa::path(
     post, path = "/v1/detections/{id}/reject", operation_id = "reject_detection", tag = "faces",
     params(("id" = String, Path, description = "`<frame id>-<detector>-<n>`", pattern = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}-[a-z0-9_]{1,32}-[0-9]{1,9}$")),
@@ -62,7 +62,8 @@ pub async fn reject(
     Ok(Json(Rejection { detection: id.to_string(), subject, negative, reason }))
 }
 
-/// Undoes the rejection of the subject of a detection: its negative is removed, and the detection has subject and similarity again.
+/// Undoes the rejection of the subject of a detection: its negative is removed, and the detection and its alerts have subject and similarity
+/// again.
 #[utoipa::path(
     delete, path = "/v1/detections/{id}/reject", operation_id = "restore_detection", tag = "faces",
     params(("id" = String, Path, description = "`<frame id>-<detector>-<n>`", pattern = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}-[a-z0-9_]{1,32}-[0-9]{1,9}$")),

@@ -173,7 +173,7 @@ pub async fn change(
 
 /// Merges another subject into this one: two that are the same person. The other's enrolled faces become this one's, and the other is
 /// deleted with its name, external id and metadata. Detections and alerts from before keep the other's id, and detections are shown with this
-/// one's name. On watchlists this one takes its place. After an error, send the request again: it does
+/// one's name and found by its id. On watchlists this one takes its place. After an error, send the request again: it does
 /// the rest.
 #[utoipa::path(
     post, path = "/v1/faces/subjects/{id}/merge", operation_id = "merge_subjects", tag = "faces", request_body = SubjectMerge,

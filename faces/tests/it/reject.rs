@@ -36,10 +36,12 @@ async fn a_rejected_detection_loses_its_subject_until_that_is_taken_back() {
     for _ in 0..2 {
         assert_eq!(reject(&service, "a", &frame).await, (StatusCode::OK, expected.clone()));
         assert_eq!(service.identity(&frame).await, (Some("rejected".to_owned()), None));
+        assert_eq!(service.alerted().await, [None], "its alert follows");
     }
     let (status, back) = undo(&service, "a", &frame).await;
     assert_eq!((status, &back["subject"], &back["negative"]), (StatusCode::OK, &json!(ann), &Value::Null));
     assert_eq!(service.identity(&frame).await, recognised);
+    assert_eq!(service.alerted().await, [Some(ann)]);
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ mod frames;
 mod rules;
 mod stats;
 mod streams;
+mod subject_filter;
 mod subject_names;
 mod submission;
 mod view;

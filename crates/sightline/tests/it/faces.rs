@@ -44,15 +44,40 @@ impl TestUser {
         answer(request.body(std::fs::read(image).unwrap())).await
     }
 
+    /// A request without a body.
+    async fn send(&self, method: Method, path: &str) -> (StatusCode, Value) {
+        answer(reqwest::Client::new().request(method, format!("{}{path}", self.url)).bearer_auth(&self.token)).await
+    }
+
+    /// The id of a new subject.
+    async fn subject(&self, name: &str) -> String {
+        let (status, subject) = self.json(Method::POST, "/v1/faces/subjects", json!({"name": name})).await;
+        assert_eq!(status, StatusCode::CREATED, "{subject}");
+        subject["id"].as_str().unwrap().to_owned()
+    }
+
+    /// The path of a stored detection with these attributes.
+    async fn detection(&self, attributes: &Value) -> String {
+        let face = json!({"label": "face", "attributes": attributes});
+        let (status, sent) = self.json(Method::POST, "/v1/detections", face).await;
+        assert_eq!(status, StatusCode::ACCEPTED, "{sent}");
+        let path = format!("/v1/detections/{}", sent["id"].as_str().unwrap());
+        testing::eventually("the detection", async || self.send(Method::GET, &path).await.0 == StatusCode::OK).await;
+        path
+    }
+
     /// A subject with one enrolled face.
     async fn enrol(&self, image: &Path) -> String {
-        let (status, subject) = self.json(Method::POST, "/v1/faces/subjects", json!({"name": NAME})).await;
-        assert_eq!(status, StatusCode::CREATED, "{subject}");
-        let id = subject["id"].as_str().unwrap().to_owned();
+        let id = self.subject(NAME).await;
         let (status, enrolled) = self.image(&format!("/v1/faces/subjects/{id}/images"), image).await;
         assert_eq!(status, StatusCode::CREATED, "{enrolled}");
         id
     }
+}
+
+/// The attributes of a recognised face.
+fn recognised_as(subject: &str) -> Value {
+    json!({"identity": "subject", "subject": subject, "similarity": 0.9})
 }
 
 /// The status and the body of the response. Tests that wait for something use up the rate limit, so a request over it is sent again.
@@ -166,19 +191,9 @@ async fn faces_in_frames_are_those_of_enrolled_people() {
 async fn a_detection_from_before_a_merge_has_the_name_of_the_subject_that_stays() {
     let up = TestServer::start(&[]).await;
     let operator = TestUser { id: String::new(), token: up.token.clone(), url: up.url.clone() };
-    let subject = async |name: &str| {
-        let (status, made) = operator.json(Method::POST, "/v1/faces/subjects", json!({"name": name})).await;
-        assert_eq!(status, StatusCode::CREATED, "{made}");
-        made["id"].as_str().unwrap().to_owned()
-    };
-    let (stays, merged) = (subject(NAME).await, subject("Ann").await);
-    let attributes = json!({"identity": "subject", "subject": merged, "similarity": 0.9});
-    let face = json!({"label": "face", "attributes": attributes});
-    let (status, sent) = operator.json(Method::POST, "/v1/detections", face).await;
-    assert_eq!(status, StatusCode::ACCEPTED, "{sent}");
-    let url = format!("{}/v1/detections/{}", up.url, sent["id"].as_str().unwrap());
-    let found = async || answer(reqwest::Client::new().get(&url).bearer_auth(&up.token)).await;
-    testing::eventually("the detection", async || found().await.0 == StatusCode::OK).await;
+    let (stays, merged) = (operator.subject(NAME).await, operator.subject("Ann").await);
+    let path = operator.detection(&recognised_as(&merged)).await;
+    let found = async || operator.send(Method::GET, &path).await;
     assert_eq!(found().await.1["subject_name"], "Ann");
 
     let merge = format!("/v1/faces/subjects/{stays}/merge");
@@ -186,9 +201,59 @@ async fn a_detection_from_before_a_merge_has_the_name_of_the_subject_that_stays(
 
     let (_, after) = found().await;
     assert_eq!((&after["subject_name"], &after["attributes"]["subject"]), (&json!(NAME), &json!(merged)));
-    let gone = reqwest::Client::new().delete(format!("{}/v1/faces/subjects/{stays}", up.url)).bearer_auth(&up.token);
-    assert_eq!(answer(gone).await.0, StatusCode::OK);
+    assert_eq!(operator.send(Method::DELETE, &format!("/v1/faces/subjects/{stays}")).await.0, StatusCode::OK);
     assert_eq!(found().await.1.get("subject_name"), None, "the person is deleted");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_person_is_found_on_detections_from_before_a_merge() {
+    let up = TestServer::start(&[]).await;
+    let ann = TestUser::add(&up, "ann").await;
+    let (stays, merged) = (ann.subject(NAME).await, ann.subject("Ann").await);
+    let (of_merged, of_stays) =
+        (ann.detection(&recognised_as(&merged)).await, ann.detection(&recognised_as(&stays)).await);
+    let new = json!({"name": "lists", "scopes": ["detections:read"]});
+    let (status, made) = ann.json(Method::POST, "/v1/api-tokens", new).await;
+    assert_eq!(status, StatusCode::CREATED);
+    let token = made["token"].as_str().unwrap().to_owned();
+    let lister = TestUser { id: String::new(), token, url: up.url.clone() };
+    let found = async |user: &TestUser, subject: &str| {
+        let (_, page) = user.send(Method::GET, &format!("/v1/detections?attributes.subject={subject}")).await;
+        let items = page["items"].as_array().unwrap().iter();
+        items.map(|item| format!("/v1/detections/{}", item["id"].as_str().unwrap())).collect::<Vec<_>>()
+    };
+    assert_eq!(found(&ann, &stays).await, [of_stays.clone()]);
+
+    let merge = format!("/v1/faces/subjects/{stays}/merge");
+    assert_eq!(ann.json(Method::POST, &merge, json!({"from": merged})).await.0, StatusCode::OK);
+
+    assert_eq!(found(&ann, &stays).await, [of_stays.clone(), of_merged.clone()], "the newest first");
+    assert_eq!(found(&ann, &merged).await, [of_merged], "of the earlier id alone");
+    assert_eq!(found(&lister, &stays).await, [of_stays], "without the scope faces:read nobody learns of the merge");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_alert_of_a_rejected_detection_names_nobody_until_that_is_undone() {
+    let up = TestServer::start(&[]).await;
+    let operator = TestUser { id: String::new(), token: up.token.clone(), url: up.url.clone() };
+    let named = recognised_as(&operator.subject(NAME).await);
+    let rule = json!({"name": "known", "condition": "subject != \"\""});
+    assert_eq!(operator.json(Method::POST, "/v1/rules", rule).await.0, StatusCode::CREATED);
+    // The rule counts after a second.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let detection = operator.detection(&named).await;
+    let alerted = async || {
+        let (_, page) = operator.send(Method::GET, "/v1/alerts/history?rule=known").await;
+        page["items"].as_array().unwrap().iter().map(|alert| alert["attributes"].clone()).collect::<Vec<_>>()
+    };
+    testing::eventually("the alert is stored", async || alerted().await == [named.clone()]).await;
+
+    let reject = format!("{detection}/reject");
+    for (method, expected) in [(Method::POST, json!({"identity": "rejected"})), (Method::DELETE, named.clone())] {
+        let (status, response) = operator.send(method, &reject).await;
+        assert_eq!(status, StatusCode::OK, "{response}");
+        assert_eq!(alerted().await, [expected]);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,6 +7,7 @@ use mongodb::bson::{Document, doc};
 use mongodb::options::Hint;
 use serde::Deserialize;
 
+use super::alerts::{recognised_detections, remove_rejected};
 use super::{
     BATCH, FORGOTTEN, RECOGNISED, REJECTED, Recognised, RecognitionStore, RejectedIdentity, add_image, detection_ids,
     frames_of,
@@ -15,6 +16,7 @@ use crate::frame_pages::result_range;
 use crate::mongo::{BY_REJECTED, BY_SUBJECT, CallError, MongoDocuments};
 use crate::query::Collection;
 use crate::results::StoreError;
+use crate::stored_docs::AlertDoc;
 
 /// Number of frames in one query or update.
 const FRAMES_PER_QUERY: usize = 100;
@@ -23,6 +25,14 @@ const FRAMES_PER_QUERY: usize = 100;
 struct IdDoc {
     #[serde(rename = "_id")]
     id: String,
+}
+
+/// A document with its owner.
+#[derive(Debug, Deserialize)]
+struct TenantDoc {
+    #[serde(rename = "_id")]
+    id: String,
+    tenant: String,
 }
 
 /// A result with an image.
@@ -46,6 +56,27 @@ struct RejectedField {
 }
 
 impl MongoDocuments {
+    /// The alerts without the subjects that were rejected.
+    pub(crate) async fn without_rejected(
+        &self,
+        mut alerts: Vec<AlertDoc<'static>>,
+    ) -> Result<Vec<AlertDoc<'static>>, CallError> {
+        let ids: Vec<String> = recognised_detections(&alerts).into_iter().collect();
+        if ids.is_empty() {
+            return Ok(alerts);
+        }
+        let found = self
+            .collection::<TenantDoc>(Collection::Detections.name())
+            .find(doc! { "_id": { "$in": ids }, "attributes.identity": REJECTED })
+            .projection(doc! { "tenant": 1 })
+            .hint(Hint::Keys(doc! { "_id": 1 }))
+            .await?;
+        let found: Vec<TenantDoc> = found.try_collect().await?;
+        let rejected = found.into_iter().map(|detection| (detection.id, detection.tenant)).collect();
+        remove_rejected(&mut alerts, &rejected);
+        Ok(alerts)
+    }
+
     /// The ids of documents with the subject's id in a field, at most [`BATCH`].
     async fn ids_with_subject(
         &self,

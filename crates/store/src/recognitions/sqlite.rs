@@ -1,10 +1,13 @@
 //! Subjects of detections and alerts in SQLite. Each batch is one transaction.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use contracts::{DetectionId, SubjectId, TenantId};
 use rusqlite::{OptionalExtension, params};
 use serde::Deserialize;
 
+use super::alerts::{recognised_detections, remove_rejected};
 use super::{
     BATCH, FORGOTTEN, RECOGNISED, REJECTED, Recognised, RecognitionStore, RejectedIdentity, add_image, detection_ids,
     frames_of,
@@ -12,6 +15,7 @@ use super::{
 use crate::frame_pages::result_range;
 use crate::results::StoreError;
 use crate::sqlite::SqliteDocuments;
+use crate::stored_docs::AlertDoc;
 
 /// The comparison with NULL is the condition of the index.
 const DETECTIONS: &str = "SELECT id FROM detections INDEXED BY detections_by_subject
@@ -38,6 +42,7 @@ const REJECT: &str = "UPDATE detections SET
     doc = json_set(json_remove(doc, '$.attributes.subject', '$.attributes.similarity'), '$.attributes.identity', ?3)
     WHERE id = ?1 AND tenant = ?2 AND attributes ->> '$.identity' = ?4 AND json_type(attributes, '$.subject') = 'text'";
 const SELECT_REJECTED: &str = "SELECT rejected FROM detections WHERE id = ? AND tenant = ? AND rejected IS NOT NULL";
+const TENANT_OF_REJECTED: &str = "SELECT tenant FROM detections WHERE id = ? AND attributes ->> '$.identity' = ?";
 /// The names in `rejected` are those of the attributes. A merge leaves out a similarity that is null.
 const RESTORE: &str = "UPDATE detections SET
     attributes = json_patch(attributes, json_set(rejected, '$.identity', ?3)),
@@ -53,6 +58,28 @@ struct RejectedColumn {
 }
 
 impl SqliteDocuments {
+    /// The alerts without the subjects that were rejected.
+    pub(crate) async fn without_rejected(
+        &self,
+        mut alerts: Vec<AlertDoc<'static>>,
+    ) -> Result<Vec<AlertDoc<'static>>, StoreError> {
+        let ids = recognised_detections(&alerts);
+        if ids.is_empty() {
+            return Ok(alerts);
+        }
+        let rejected = self.read(move |connection| {
+            let mut statement = connection.prepare_cached(TENANT_OF_REJECTED)?;
+            let mut rejected = BTreeMap::new();
+            for id in ids {
+                let tenant: Option<String> = statement.query_row(params![id, REJECTED], |row| row.get(0)).optional()?;
+                rejected.extend(tenant.map(|tenant| (id, tenant)));
+            }
+            Ok(rejected)
+        });
+        remove_rejected(&mut alerts, &rejected.await?);
+        Ok(alerts)
+    }
+
     /// Repeats a statement about a tenant's subject until it changes less than [`BATCH`] rows. Other writes run in between.
     async fn forget_in_batches(
         &self,

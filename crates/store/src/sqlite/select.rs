@@ -169,7 +169,7 @@ mod tests {
             PageRequest::Oldest { skip: 5, limit: 20 },
         ];
         let stream = Some("gate-1".parse().unwrap());
-        let red = vec![("colour".parse().unwrap(), "red".to_owned())];
+        let red = vec![("colour".parse().unwrap(), vec!["red".to_owned(), "blue".to_owned()])];
         for scope in [TenantScope::All, TenantScope::Tenant("a".parse().unwrap())] {
             for stream in [None, stream.clone()] {
                 let detections = DetectionFilter { stream: stream.clone(), ..Default::default() };

@@ -49,6 +49,8 @@ macro_rules! for_each_contract_test {
             recognitions::only_the_image_of_its_own_frame_is_found_with_a_subject,
             recognitions::a_rejected_detection_has_no_subject_until_that_is_taken_back,
             recognitions::a_forgotten_subject_is_not_remembered_by_rejections,
+            recognitions::alerts_of_a_rejected_detection_follow_it,
+            recognitions::an_alert_that_is_stored_after_a_rejection_follows_it,
             rules::a_tenant_creates_replaces_and_deletes_its_rules,
             rules::rule_names_are_unique_within_a_tenant,
             rules::a_changed_rule_does_not_return_after_its_deletion,

@@ -68,7 +68,7 @@ impl utoipa::IntoParams for AttributeFilters {
             .description(Some(
                 "With these attributes, each as a parameter `attributes.NAME=VALUE`, such as `attributes.colour=red`. The value \
                  matches a text that equals it, and a number or boolean that it denotes: `4` matches the text and the number. \
-                 At most 16",
+                 `attributes.subject=ID` also finds detections from before another subject was merged into this one. At most 16",
             ));
         vec![parameter.build()]
     }

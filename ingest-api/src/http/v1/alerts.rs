@@ -40,7 +40,7 @@ impl Parameters for AlertQuery {
     }
 }
 
-/// Past alerts, newest first.
+/// Past alerts, newest first. Those of a detection whose subject was rejected or deleted since do not name it.
 #[utoipa::path(
     get, path = "/v1/alerts/history", operation_id = "list_alerts", tag = "alerts", params(ListQuery, AlertQuery),
     responses((status = 200, body = Page<AlertView>))

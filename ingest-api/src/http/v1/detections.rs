@@ -27,7 +27,7 @@ use crate::http::extract::{ListQuery, captured_at, text};
 use crate::http::v1::submission::{
     IDEMPOTENCY_KEY, SubmissionErrors, charged, claim, frame_id, publish, sending, traceparent,
 };
-use crate::http::v1::{subject_names, view};
+use crate::http::v1::{subject_filter, subject_names, view};
 
 /// Model of every submitted detection, and the default of its detector.
 const EXTERNAL: &str = "external";
@@ -101,9 +101,9 @@ fn confidence(text: &str) -> Result<f64, Invalid> {
 pub async fn list(
     State(app): State<App>,
     caller: Authorized<DetectionsRead>,
-    StrictQuery((listed, filters)): StrictQuery<(ListQuery, (DetectionQuery, AttributeFilters))>,
+    StrictQuery((listed, (query, attributes))): StrictQuery<(ListQuery, (DetectionQuery, AttributeFilters))>,
 ) -> Result<Json<Page<DetectionView>>, ApiError> {
-    let (DetectionQuery { label, category, make, min_confidence }, AttributeFilters(attributes)) = filters;
+    let DetectionQuery { label, category, make, min_confidence } = query;
     let filter = DetectionFilter {
         from: listed.from,
         to: listed.to,
@@ -111,7 +111,7 @@ pub async fn list(
         label,
         category,
         make,
-        attributes,
+        attributes: subject_filter::values(&app, &caller.caller, attributes).await?,
         min_confidence,
         vehicles_only: false,
     };

@@ -12,7 +12,7 @@ use store::relational::MAX_SUBJECTS_PAGE;
 use crate::http::app::App;
 
 /// The attribute with the id of a subject.
-const SUBJECT: &str = "subject";
+pub const SUBJECT: &str = "subject";
 
 /// Adds the names of the caller's subjects, if its credential allows to read faces. Without the database there are no names, but still
 /// the detections.
@@ -38,9 +38,12 @@ pub async fn add<'a>(app: &App, caller: &Caller, views: impl Iterator<Item = &'a
     }
 }
 
-/// The subject of a detection. Only an id as Sightline writes it: another spelling, which a program that sends detections may use, is not found
-/// when the subject is deleted.
 fn subject_of(view: &DetectionView) -> Option<SubjectId> {
-    let text = view.detection.attributes.text(SUBJECT)?;
+    view.detection.attributes.text(SUBJECT).and_then(subject_id)
+}
+
+/// The subject with this id. Only an id as Sightline writes it: another spelling, which a program that sends detections may use, is not found
+/// when the subject is deleted.
+pub fn subject_id(text: &str) -> Option<SubjectId> {
     text.parse().ok().filter(|id: &SubjectId| id.to_string() == text)
 }

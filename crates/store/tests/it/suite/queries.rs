@@ -189,7 +189,7 @@ pub async fn each_detection_filter_selects_only_matches(store: &dyn Documents) {
     }
 }
 
-/// Attribute filters, and the indexes of the matching detections.
+/// Attribute filters, with `|` between several values, and the indexes of the matching detections.
 type Case = (&'static [(&'static str, &'static str)], &'static [u32]);
 
 pub async fn attribute_filters_match_value_and_type(store: &dyn Documents) {
@@ -198,7 +198,7 @@ pub async fn attribute_filters_match_value_and_type(store: &dyn Documents) {
     let one = with_attribute(with_attribute(face(0.5), "doors", 1), "weight", 1.5);
     let put = result("2026-01-02T10:00:00Z", vec![red, four, one, face(0.5)]).with_tenant("a").with_stream("gate-1");
     store.put(std::slice::from_ref(&put)).await.unwrap();
-    let cases: [Case; 14] = [
+    let cases: [Case; 18] = [
         (&[("colour", "red")], &[0]),
         (&[("colour", "Red")], &[]),
         (&[("colour", "$exists")], &[]),
@@ -213,9 +213,14 @@ pub async fn attribute_filters_match_value_and_type(store: &dyn Documents) {
         (&[("make", "Audi"), ("colour", "red")], &[0]),
         (&[("year", "2020")], &[0]),
         (&[("year", "new")], &[]),
+        (&[("doors", "1|4.0")], &[2, 0]),
+        (&[("doors", "1|4|7"), ("colour", "blue|red")], &[0]),
+        (&[("colour", "blue|green")], &[]),
+        (&[("make", "BMW|Audi")], &[0]),
     ];
     for (attributes, expected) in cases {
-        let attributes = attributes.iter().map(|(name, text)| (name.parse().unwrap(), (*text).to_owned())).collect();
+        let values = |text: &str| text.split('|').map(str::to_owned).collect();
+        let attributes = attributes.iter().map(|(name, texts)| (name.parse().unwrap(), values(texts))).collect();
         let filter = DetectionFilter { attributes, ..Default::default() };
         let on_stream = DetectionFilter { stream: put.result.data.stream.clone(), ..filter.clone() };
         for (scope, filter) in [(TenantScope::All, &filter), (scope("a"), &filter), (scope("a"), &on_stream)] {

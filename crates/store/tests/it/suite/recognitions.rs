@@ -1,7 +1,7 @@
 //! Guarantees of [`store::RecognitionStore`], and of forgetting a subject.
 
 use bytes::Bytes;
-use contracts::{BlobKey, BlobKind, Detection, DetectionId, Outcome, SubjectId};
+use contracts::{AlertEvent, BlobKey, BlobKind, Detection, DetectionId, Outcome, SubjectId};
 use store::{
     Blobs, Documents, Forgotten, Indexed, ObjectBlobs, PutOutcome, Recognised, RejectedIdentity, TenantScope,
     forget_subject,
@@ -56,6 +56,20 @@ async fn frame(store: &dyn Documents, indexed: &Indexed) -> (Vec<Detection>, boo
 
 async fn detection(store: &dyn Documents, id: &DetectionId) -> Detection {
     store.detection(&TenantScope::All, id).await.unwrap().unwrap().detection
+}
+
+/// The alerts of a frame as they are read, in the order in which they were raised.
+async fn alerts_of(store: &dyn Documents, raised: &Indexed) -> Vec<AlertEvent> {
+    let read = store.alerts(&TenantScope::All, &Default::default(), &NEWEST).await.unwrap();
+    let found = |raised: &AlertEvent| read.iter().find(|stored| stored.alert.data.id == raised.data.id);
+    raised.alerts.iter().filter_map(found).map(|stored| stored.alert.clone()).collect()
+}
+
+/// The alerts of a result with the attributes of another detection.
+fn alerts_with(raised: &Indexed, detection: &Detection) -> Vec<AlertEvent> {
+    let mut alerts = raised.alerts.clone();
+    alerts.iter_mut().for_each(|alert| alert.data.attributes = detection.attributes.clone());
+    alerts
 }
 
 /// Blobs in a folder.
@@ -207,4 +221,49 @@ pub async fn a_forgotten_subject_is_not_remembered_by_rejections(store: &dyn Doc
     assert!(!store.restore_rejected(&a, &id(&puts[0], 0)).await.unwrap());
     assert_eq!(detection(store, &id(&puts[0], 0)).await, without_subject("rejected"));
     assert!(store.rejected(&tenant("b"), &id(&puts[1], 0)).await.unwrap().is_some(), "of another tenant");
+}
+
+pub async fn alerts_of_a_rejected_detection_follow_it(store: &dyn Documents) {
+    let (blobs, _folder) = folder();
+    let (a, subject) = (tenant("a"), SubjectId::now());
+    let first = result(NOON, vec![seen(subject)]).with_tenant("a").with_alert("face seen").with_alert("another");
+    let other = result(NOON, vec![seen(subject)]).with_tenant("a").with_alert("face seen");
+    // A program of another tenant may name any detection.
+    let mut foreign = result(NOON, vec![seen(subject)]).with_tenant("b").with_alert("face seen");
+    foreign.alerts[0].data.detection_id = id(&first, 0).to_string();
+    store.put(&[first.clone(), other.clone(), foreign.clone()]).await.unwrap();
+    assert_eq!(alerts_of(store, &first).await, first.alerts);
+
+    for _ in 0..2 {
+        store.reject(&a, &id(&first, 0)).await.unwrap().unwrap();
+        assert_eq!(alerts_of(store, &first).await, alerts_with(&first, &without_subject("rejected")));
+        for unchanged in [&other, &foreign] {
+            assert_eq!(alerts_of(store, unchanged).await, unchanged.alerts);
+        }
+        assert!(store.restore_rejected(&a, &id(&first, 0)).await.unwrap());
+        assert_eq!(alerts_of(store, &first).await, first.alerts, "the rejection is undone");
+    }
+
+    // What is stored has the subject until it is forgotten.
+    store.reject(&a, &id(&first, 0)).await.unwrap().unwrap();
+    let forgotten = forget_subject(store, &blobs, &a, subject).await.unwrap();
+    assert_eq!(forgotten, Forgotten { detections: 2, alerts: 3, images: 0, enrolment_images: 0 });
+    assert_eq!(alerts_of(store, &first).await, alerts_with(&first, &without_subject("rejected")), "as its detection");
+    assert_eq!(alerts_of(store, &other).await, alerts_with(&other, &without_subject("forgotten")));
+    assert_eq!(alerts_of(store, &foreign).await, foreign.alerts);
+}
+
+/// The indexer ended between the detections and their alerts, and stores the batch again.
+pub async fn an_alert_that_is_stored_after_a_rejection_follows_it(store: &dyn Documents) {
+    let (a, subject) = (tenant("a"), SubjectId::now());
+    let whole = result(NOON, vec![seen(subject)]).with_tenant("a").with_alert("face seen");
+    let part = Indexed { alerts: Vec::new(), ..whole.clone() };
+    store.put(&[part]).await.unwrap();
+    store.reject(&a, &id(&whole, 0)).await.unwrap().unwrap();
+
+    assert_eq!(store.put(std::slice::from_ref(&whole)).await.unwrap(), [PutOutcome::Stored]);
+
+    assert_eq!(alerts_of(store, &whole).await, alerts_with(&whole, &without_subject("rejected")));
+    assert!(store.restore_rejected(&a, &id(&whole, 0)).await.unwrap());
+    assert_eq!(alerts_of(store, &whole).await, whole.alerts);
 }

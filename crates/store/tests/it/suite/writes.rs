@@ -189,7 +189,7 @@ pub async fn any_text_reads_back_unchanged(store: &dyn Documents) {
         // Attributes drop NUL, so that every database compares them alike.
         let text = text.replace('\0', "");
         store.put(std::slice::from_ref(&put)).await.unwrap();
-        let plate = vec![("plate".parse().unwrap(), text.clone())];
+        let plate = vec![("plate".parse().unwrap(), vec![text.clone()])];
         let only = DetectionFilter { make: Some(text.clone()), attributes: plate, ..Default::default() };
         let [read] = store.detections(&TenantScope::All, &only, &NEWEST).await.unwrap().try_into().unwrap();
         assert_eq!(read.detection, put.detections()[0]);
