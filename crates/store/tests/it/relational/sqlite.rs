@@ -5,11 +5,11 @@ use std::path::Path;
 
 use gallery::suite::{face, key, subject};
 use store::relational::{NewSubject, SubjectWriteOutcome, VectorWriteOutcome};
-use store::{Relational, StoreError};
+use store::{Relational, StoreError, sqlite_rows_with};
 use tempfile::TempDir;
 
 use super::suite::faces::subject_with_id;
-use super::suite::for_each_guarantee;
+use super::suite::{for_each_guarantee, uploads};
 use super::{TwoStores, add, now};
 
 pub async fn two_on(folder: &TempDir) -> TwoStores {
@@ -157,4 +157,15 @@ async fn what_is_deleted_of_a_face_is_in_no_file() {
     for bytes in [name.as_bytes(), &second] {
         assert_eq!(files_with(bytes), Vec::<String>::new());
     }
+}
+
+#[tokio::test]
+async fn a_deleted_subject_is_only_among_the_former_ones() {
+    let folder = TempDir::new().unwrap();
+    let two = two_on(&folder).await;
+    let tables = async |id| {
+        let found = sqlite_rows_with(&folder.path().join("accounts.sqlite"), &[id]).unwrap();
+        found.into_iter().map(|table| table.table).collect::<Vec<_>>()
+    };
+    uploads::a_deleted_subject_is_only_among_the_former_ones(&two.one, tables).await;
 }
