@@ -210,6 +210,27 @@ async fn without_consent_nobody_is_enrolled_or_verified_where_it_is_required() {
 }
 
 #[tokio::test]
+async fn a_withdrawal_counts_where_no_consent_was_recorded() {
+    let service = TestService::start(None).await;
+    let ann = service.subject("a", "Ann").await;
+    let (path, images) = (format!("/v1/faces/subjects/{ann}"), format!("/v1/faces/subjects/{ann}/images"));
+    // There is no model here: it is looked for only after the consent.
+    let compared = (503, "no_face_model".to_owned());
+    assert_eq!(service.refused("a", Method::POST, &images, PNG.to_vec()).await, compared);
+    let id = service.put_face("a", &ann, 1).await;
+
+    let (status, withdrawn) = service.json("a", Method::PATCH, &path, json!({"consent": null})).await;
+
+    assert_eq!(status, StatusCode::OK, "{withdrawn}");
+    let consent = &withdrawn["consent"];
+    assert!(consent["until"].is_string() && consent["until"] == consent["given_at"], "it held at no time: {withdrawn}");
+    let missing = (403, "consent_missing".to_owned());
+    assert_eq!(service.refused("a", Method::POST, &images, PNG.to_vec()).await, missing, "also where none is required");
+    let face = service.refused("a", Method::DELETE, &format!("{images}/{id}"), Vec::new()).await;
+    assert_eq!(face, (404, "not_found".to_owned()), "its face is erased");
+}
+
+#[tokio::test]
 async fn a_consent_that_cannot_hold_is_refused() {
     let service = TestService::start(None).await;
     let given = "2020-01-02T00:00:00Z";

@@ -7,7 +7,7 @@ use store::{Relational, StoreError};
 use testing::Relay;
 use tokio::net::TcpListener;
 
-use super::suite::for_each_guarantee;
+use super::suite::{for_each_guarantee, uploads};
 use super::test_database::on_fresh;
 use super::{TwoStores, add, later, now};
 
@@ -84,6 +84,19 @@ async fn an_unmigrated_database_is_refused_with_the_command() {
     on_fresh(async |url| {
         let refused = connect(&url).await.check_schema().await.unwrap_err().to_string();
         assert!(refused.contains("sightline migrate"), "{refused}");
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs postgres"]
+async fn a_deleted_subject_is_only_among_the_former_ones() {
+    on_two(async |two| {
+        let tables = async |id| {
+            let found = two.other.postgres_rows_with(&[id]).await.unwrap();
+            found.into_iter().map(|table| table.table).collect::<Vec<_>>()
+        };
+        uploads::a_deleted_subject_is_only_among_the_former_ones(&two.one, tables).await;
     })
     .await;
 }

@@ -3,11 +3,14 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use store::{Relational, StoreError};
+use gallery::suite::{face, key, subject};
+use store::relational::{NewSubject, SubjectWriteOutcome, VectorWriteOutcome};
+use store::{Relational, StoreError, sqlite_rows_with};
 use tempfile::TempDir;
 
-use super::suite::for_each_guarantee;
-use super::{TwoStores, add};
+use super::suite::faces::subject_with_id;
+use super::suite::{for_each_guarantee, uploads};
+use super::{TwoStores, add, now};
 
 pub async fn two_on(folder: &TempDir) -> TwoStores {
     let path = folder.path().join("accounts.sqlite");
@@ -123,4 +126,46 @@ async fn a_missing_folder_is_refused_with_the_setting() {
     let folder = TempDir::new().unwrap();
     let refused = refusal(&folder.path().join("missing/accounts.sqlite")).await.to_string();
     assert!(refused.contains("SIGHTLINE_DATA_DIR"), "{refused}");
+}
+
+/// The journal is as much a file as the database is.
+#[tokio::test]
+async fn what_is_deleted_of_a_face_is_in_no_file() {
+    let folder = TempDir::new().unwrap();
+    let TwoStores { one, other } = two_on(&folder).await;
+    let files_with = |bytes: &[u8]| -> Vec<String> {
+        let files = std::fs::read_dir(folder.path()).unwrap().map(Result::unwrap);
+        let with =
+            files.filter(|file| std::fs::read(file.path()).unwrap().windows(bytes.len()).any(|some| some == bytes));
+        with.map(|file| file.file_name().into_string().unwrap()).collect()
+    };
+    let (key, name) = (key("a"), "Ann of the journal");
+    let new = NewSubject { name: Some(name.to_owned()), ..subject_with_id(subject(1)) };
+    assert_eq!(one.add_subject(&key.tenant, None, &new, now()).await.unwrap(), SubjectWriteOutcome::Stored);
+    let faces = [1, 2].map(|number| face(number, 1));
+    assert_eq!(one.put_vectors(&key, &faces, now()).await.unwrap(), VectorWriteOutcome::Stored);
+    let [first, second] = faces.map(|face| face.embedding.to_bytes());
+    assert_eq!(other.vectors_of_subject(&key, subject(1)).await.unwrap().len(), 2);
+    for bytes in [name.as_bytes(), &first, &second] {
+        assert!(!files_with(bytes).is_empty(), "the search for files finds what is there");
+    }
+
+    assert!(one.remove_enrolled(&key.tenant, subject(1), face(1, 1).id, now()).await.unwrap());
+    assert_eq!(files_with(&first), Vec::<String>::new());
+    assert!(!files_with(&second).is_empty(), "the other face stays");
+    one.delete_subject(&key.tenant, subject(1), now()).await.unwrap().unwrap();
+    for bytes in [name.as_bytes(), &second] {
+        assert_eq!(files_with(bytes), Vec::<String>::new());
+    }
+}
+
+#[tokio::test]
+async fn a_deleted_subject_is_only_among_the_former_ones() {
+    let folder = TempDir::new().unwrap();
+    let two = two_on(&folder).await;
+    let tables = async |id| {
+        let found = sqlite_rows_with(&folder.path().join("accounts.sqlite"), &[id]).unwrap();
+        found.into_iter().map(|table| table.table).collect::<Vec<_>>()
+    };
+    uploads::a_deleted_subject_is_only_among_the_former_ones(&two.one, tables).await;
 }

@@ -223,6 +223,50 @@ pub async fn a_face_that_was_deleted_meanwhile_gets_no_vector(two: &TwoStores) {
     assert_eq!(store.next_tenant_of(FIRST, None).await.unwrap(), None);
 }
 
+/// A face that comes again is tried again: what the target could not have is forgotten with the face, and only of that face.
+pub async fn a_gap_ends_with_its_face(two: &TwoStores) {
+    let (store, a) = (&two.one, tenant("a"));
+    for (owner, number) in [("a", 1), ("a", 2), ("b", 1)] {
+        enrol(store, owner, number).await;
+    }
+    store.begin_model_change(FIRST, OTHER, false, now()).await.unwrap();
+    let left = async |owner: &str| {
+        let faces = two.other.faces_to_embed(&key(owner), OTHER, None, 9).await.unwrap();
+        faces.into_iter().map(|face| face.id.uuid().as_u128()).collect::<Vec<_>>()
+    };
+    let cannot = async || {
+        for owner in ["a", "b"] {
+            let gaps = [1, 2].map(|number| (face(number, number).id, Gap::FaceNotFound));
+            store.put_gaps(&key(owner), OTHER, &gaps).await.unwrap();
+            assert!(left(owner).await.is_empty(), "{owner}");
+        }
+    };
+    let again = async |number| {
+        let put = store.put_vectors(&key("a"), &[face(number, number)], now()).await.unwrap();
+        assert_eq!(put, VectorWriteOutcome::Stored);
+    };
+
+    cannot().await;
+    assert!(store.remove_enrolled(&a, subject(1), face(1, 1).id, now()).await.unwrap());
+    again(1).await;
+    assert_eq!(left("a").await, [1], "the face was removed");
+
+    cannot().await;
+    store.delete_subject(&a, subject(1), now()).await.unwrap().unwrap();
+    add(store, "a", 1).await;
+    again(1).await;
+    assert_eq!(left("a").await, [1], "the subject was deleted");
+
+    cannot().await;
+    assert_eq!(store.erase_faces(&a).await.unwrap().subjects, 2);
+    for number in [1, 2] {
+        add(store, "a", number).await;
+        again(number).await;
+    }
+    assert_eq!(left("a").await, [1, 2], "the tenant was erased");
+    assert!(left("b").await.is_empty(), "the same id of another tenant");
+}
+
 /// `SIGHTLINE_TEST_SUBJECTS` sets the number of subjects.
 fn subjects() -> u128 {
     std::env::var("SIGHTLINE_TEST_SUBJECTS").map_or(1_000, |number| number.parse().unwrap())

@@ -202,6 +202,20 @@ pub async fn a_face_of_another_model_is_not_compared(two: &TwoStores) {
     assert!(two.other.verified_at(ann, &tenant).await.unwrap().is_some());
 }
 
+/// `tables` names those in which a row has this text; each database is searched in its own way.
+pub async fn a_deleted_subject_is_only_among_the_former_ones(
+    store: &Relational,
+    tables: impl AsyncFn(String) -> Vec<String>,
+) {
+    let ((ann, tenant), first) = (user(store, "ann").await, photographed(1));
+    let outcome = store.decide_upload(&upload(1, 1, Some("a")), ann, &first, now()).await.unwrap();
+    assert_eq!(decided(outcome).outcome, UploadOutcome::Enrolled);
+    let known = tables(first.subject.to_string()).await;
+    assert!(known.contains(&"user_faces".to_owned()), "the search finds what is there: {known:?}");
+    store.delete_subject(&tenant, first.subject, now()).await.unwrap().unwrap();
+    assert_eq!(tables(first.subject.to_string()).await, ["face_former_subjects"]);
+}
+
 pub async fn outcomes_are_kept_as_long_as_a_message_can_come_again(two: &TwoStores) {
     let at = now();
     let of_nobody = upload(1, 1, None);
