@@ -14,10 +14,7 @@ use crate::relational::database::{Relational, Transaction};
 use crate::relational::values::{Value, cursor_position, values};
 use crate::{PageCursor, StoreError};
 
-/// Subjects that one statement reads by their ids.
-pub(super) const IDS_AT_ONCE: usize = 16;
-
-/// Reads [`IDS_AT_ONCE`] subjects.
+/// Reads subjects by [`Relational::rows_by_ids`].
 const SUBJECTS_BY_ID: &str = concat!(
     "SELECT ",
     subject_columns!(),
@@ -82,18 +79,10 @@ impl Relational {
         tenant: &TenantId,
         ids: &[SubjectId],
     ) -> Result<BTreeMap<SubjectId, SubjectRecord>, StoreError> {
-        // One statement with a placeholder for each id: the two databases have no common form of a list.
-        let mut found = BTreeMap::new();
-        for ids in ids[..ids.len().min(MAX_SUBJECTS_PAGE as usize)].chunks(IDS_AT_ONCE) {
-            let mut values = values![tenant];
-            // A repeated id fills the rest, so that there is one statement, and the database knows its plan.
-            values.extend((0..IDS_AT_ONCE).map(|index| ids[index.min(ids.len() - 1)].into()));
-            for row in self.rows(SUBJECTS_BY_ID, values).await? {
-                let record = SubjectRecord::read(&row)?;
-                found.insert(record.id, record);
-            }
-        }
-        Ok(found)
+        let ids = &ids[..ids.len().min(MAX_SUBJECTS_PAGE as usize)];
+        let rows = self.rows_by_ids(SUBJECTS_BY_ID, values![tenant], ids).await?;
+        let records = rows.iter().map(SubjectRecord::read);
+        records.map(|record| record.map(|record| (record.id, record))).collect()
     }
 
     /// As [`Self::subjects_by_id`], and for the id of a subject that was merged the one that stays: documents keep the id that they have.
