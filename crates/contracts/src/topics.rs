@@ -8,12 +8,17 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 use crate::event::shortened;
 
 /// The built-in file, for operators without a file and for roles that the operator's file lacks.
 pub const DEFAULT: &str = include_str!("../../../topics.yaml");
+
+/// How much longer than its retention a message may have effects: a topic deletes whole segments, some time after it, and a consumer may have
+/// read the message just before its end.
+pub const RETENTION_RESERVE: SignedDuration = SignedDuration::from_hours(24);
 
 /// What a topic is for. Code names roles; only `topics.yaml` names topics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
