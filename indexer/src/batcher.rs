@@ -102,16 +102,8 @@ impl BatchReader {
         stop: CancellationToken,
     ) -> anyhow::Result<Option<Self>> {
         let topic_id = deps.bus.topic_id(TopicRole::Results).await.context("the results topic")?;
-        let group = Group {
-            role: TopicRole::Results,
-            name: groups::INDEXER.to_owned(),
-            // Room for the batches that are written, for the one that is filled, and for prefetching.
-            options: ConsumerOptions {
-                max_in_flight: (MAX_WRITES + 3) * config.index_batch,
-                ..ConsumerOptions::default()
-            },
-            retries: Counter::noop(),
-        };
+        let decoder = ResultDecoder { topic_id, foreign_tenant: config.foreign_tenant.clone() };
+        let group = group(config.index_batch);
         let Some(reader) = GroupReader::join(&*deps.bus, &group, &stop).await? else { return Ok(None) };
         let finisher = reader.finisher();
         let (sender_of_batches, batches) = mpsc::channel(1);
@@ -127,18 +119,7 @@ impl BatchReader {
             due: None,
             size: config.index_batch,
             wait: config.index_wait,
-            builder: BatchBuilder {
-                decoder: ResultDecoder { topic_id, foreign_tenant: config.foreign_tenant.clone() },
-                dead_letters,
-                rules,
-                retention: SignedDuration::try_from(config.retention).unwrap_or(SignedDuration::MAX),
-                strangers_retention: config.strangers.faces_strangers_retention.map(|retention| {
-                    // At most a century.
-                    SignedDuration::try_from(retention).unwrap_or(SignedDuration::MAX)
-                }),
-                first_results: BoundedMap::new(REMEMBERED_RESULTS),
-                traces: deps.traces.clone(),
-            },
+            builder: BatchBuilder::new(config, decoder, dead_letters, rules, deps.traces.clone()),
         };
         Ok(Some(Self { batches, finisher, task: AbortOnDropHandle::new(tokio::spawn(task.run())) }))
     }
@@ -162,6 +143,13 @@ impl BatchReader {
         let reader = self.task.await.context("the task that reads results")??;
         reader.close().await
     }
+}
+
+/// The indexers' consumer group, for batches of this size.
+fn group(size: usize) -> Group {
+    // Room for the batches that are written, for the one that is filled, and for prefetching.
+    let options = ConsumerOptions { max_in_flight: (MAX_WRITES + 3) * size, ..ConsumerOptions::default() };
+    Group { role: TopicRole::Results, name: groups::INDEXER.to_owned(), options, retries: Counter::noop() }
 }
 
 struct BatchTask {
@@ -318,6 +306,26 @@ struct BatchBuilder {
 }
 
 impl BatchBuilder {
+    fn new(
+        config: &Config,
+        decoder: ResultDecoder,
+        dead_letters: DeadLetterQueue,
+        rules: Arc<ActiveRules>,
+        traces: Traces,
+    ) -> Self {
+        // At most a century.
+        let signed = |retention: Duration| SignedDuration::try_from(retention).unwrap_or(SignedDuration::MAX);
+        Self {
+            decoder,
+            dead_letters,
+            rules,
+            retention: signed(config.retention),
+            strangers_retention: config.strangers.faces_strangers_retention.map(signed),
+            first_results: BoundedMap::new(REMEMBERED_RESULTS),
+            traces,
+        }
+    }
+
     /// Adds a delivery to a batch. Returns the steps that the rules took.
     fn add(&mut self, batch: &mut Batch, delivery: Delivery) -> u64 {
         let mut taken = 0;
