@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use contracts::api::{HeldData, RemainingData};
+use contracts::topics::RETENTION_RESERVE;
 use contracts::{SubjectId, TenantId, TopicRole, Topics};
 use futures::TryStreamExt;
 use jiff::{SignedDuration, Timestamp};
@@ -27,8 +28,6 @@ const RETRY: SignedDuration = SignedDuration::from_mins(1);
 const BATCH: u32 = 100;
 /// Number of deleted subjects that are forgotten at the same time, so that one with many detections does not hold up the others.
 const AT_ONCE: usize = 4;
-/// How much longer than its retention a result is waited for: an indexer may have read it just before its end.
-const RESERVE: SignedDuration = SignedDuration::from_hours(24);
 
 /// Forgets a subject, with the ids of those that were merged into it.
 pub async fn forget(
@@ -125,7 +124,7 @@ async fn forget_again(deps: &Deps, former: &FormerSubject) -> Result<(), StoreEr
 /// For how long results with the id of a deleted subject can come: those of the log, and dead letters, which become results again.
 fn ids_kept(topics: &Topics) -> SignedDuration {
     let results = retention(topics, TopicRole::Results).saturating_add(retention(topics, TopicRole::ResultsDlq));
-    results.saturating_add(RESERVE)
+    results.saturating_add(RETENTION_RESERVE)
 }
 
 fn retention(topics: &Topics, role: TopicRole) -> SignedDuration {
@@ -148,7 +147,7 @@ pub fn remaining(topics: &Topics, now: Timestamp) -> Vec<RemainingData> {
     let mut all: Vec<RemainingData> = with_id.into_iter().map(|role| topic(HeldData::SubjectId, role)).collect();
     all.push(until("deleted subjects".to_owned(), HeldData::SubjectId, ids_kept(topics)));
     all.extend(with_images.into_iter().map(|role| topic(HeldData::Images, role)));
-    let inbox = retention(topics, TopicRole::Frames).saturating_add(RESERVE);
+    let inbox = retention(topics, TopicRole::Frames).saturating_add(RETENTION_RESERVE);
     all.push(until("images in the inbox".to_owned(), HeldData::Images, inbox));
     // Those of other programs: a file whose message is never read stays until somebody deletes it.
     all.push(RemainingData { place: PHOTOGRAPHS.to_owned(), holds: HeldData::Images, until: None });

@@ -28,6 +28,7 @@ mod consent;
 mod current_model;
 mod encoder;
 mod forget;
+mod gallery_keys;
 mod http;
 mod model_note;
 pub mod program;

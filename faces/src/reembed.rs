@@ -24,6 +24,7 @@ use store::relational::{FaceToEmbed, Gap, SourcedVector, SwitchOutcome, VectorWr
 use uuid::Uuid;
 
 use crate::encoder::EncodeError;
+use crate::gallery_keys::GalleryKeys;
 use crate::http::App;
 use crate::http::reject::{face_at, kept_image};
 
@@ -111,9 +112,8 @@ impl Work<'_> {
     /// One round over all tenants. `false` if the work is not this process's any more.
     async fn embed_all(&self) -> anyhow::Result<bool> {
         let database = &self.app.database;
-        let mut tenant = database.next_tenant_of(&self.active, None).await?;
-        while let Some(owner) = tenant {
-            let gallery = GalleryKey { tenant: owner.clone(), model: self.active.clone() };
+        let mut keys = GalleryKeys::of(database, &self.active);
+        while let Some(gallery) = keys.next().await? {
             let mut after: Option<VectorId> = None;
             loop {
                 let faces = database.faces_to_embed(&gallery, &self.target, after, BATCH).await?;
@@ -124,7 +124,6 @@ impl Work<'_> {
                 }
                 self.embed(&gallery, faces).await?;
             }
-            tenant = database.next_tenant_of(&self.active, Some(&owner)).await?;
         }
         Ok(true)
     }
@@ -132,13 +131,11 @@ impl Work<'_> {
     /// Whether a subject would have no face for the target.
     async fn loses_subjects(&self) -> anyhow::Result<bool> {
         let database = &self.app.database;
-        let mut tenant = database.next_tenant_of(&self.active, None).await?;
-        while let Some(owner) = tenant {
-            let gallery = GalleryKey { tenant: owner.clone(), model: self.active.clone() };
+        let mut keys = GalleryKeys::of(database, &self.active);
+        while let Some(gallery) = keys.next().await? {
             if !database.coverage(&gallery, &self.target).await?.without.is_empty() {
                 return Ok(true);
             }
-            tenant = database.next_tenant_of(&self.active, Some(&owner)).await?;
         }
         Ok(false)
     }

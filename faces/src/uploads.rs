@@ -26,6 +26,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context;
 use bus::{Bus, ConsumerOptions};
 use consumer_kit::{Group, Retry, Sender, backoff, repeat};
+use contracts::topics::RETENTION_RESERVE;
 use contracts::{TopicRole, Topics, groups};
 use metrics::counter;
 use platform::Health;
@@ -44,8 +45,6 @@ pub use photos::{MOST_OF_USER, PhotoEraser, WriteError};
 const MAX_IN_FLIGHT: usize = 64;
 /// Pause between two searches for photographs without a message.
 const SWEEP_EVERY: Duration = Duration::from_secs(3_600);
-/// How much longer than the retention of its message a photograph is kept: a topic deletes whole segments, some time after it.
-const RESERVE: Duration = Duration::from_secs(24 * 3_600);
 
 /// The log and the folder.
 #[derive(Clone)]
@@ -88,7 +87,8 @@ pub(crate) async fn consume(
     topics: &Topics,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let kept = topics.get(TopicRole::FacesUploads).retention.saturating_add(RESERVE);
+    // A photograph is kept as long as its message may be read.
+    let kept = topics.get(TopicRole::FacesUploads).retention.saturating_add(RETENTION_RESERVE.unsigned_abs());
     // The sweep ends when the consumer ends or fails.
     let background = stop.child_token();
     let ended = background.clone().drop_guard();

@@ -5,6 +5,8 @@
 //! Alerts wait neither for a batch nor for the store: they are sent as soon as no other result is ready to be read, or when the
 //! rules of the results that were read have taken [`MAX_UNSENT_STEPS`], so that costly rules of one tenant do not delay the others.
 
+mod builder;
+
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,26 +14,22 @@ use std::time::Duration;
 use anyhow::Context;
 use bus::{ConsumerOptions, Delivery, Finisher, Incoming};
 use consumer_kit::{DeadLetterQueue, Group, GroupReader, Interrupted, PendingSend, Sender};
-use contracts::{Cause, DeadLetter, DetectorName, FrameId, Outcome, TenantId, TopicRole, groups};
+use contracts::{DeadLetter, TopicRole, groups};
 use futures::FutureExt;
-use jiff::{SignedDuration, Timestamp};
 use metrics::{Counter, counter, histogram};
-use platform::traces::{Span, Traces};
+use platform::traces::Span;
 use store::Indexed;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
-use uuid::Uuid;
 
 use crate::active_rules::ActiveRules;
-use crate::alerts::{AlertPublisher, Evaluated, alerts};
-use crate::bounded_map::BoundedMap;
-use crate::consumer::{ResultDecoder, cause};
+use crate::alerts::AlertPublisher;
+use crate::consumer::ResultDecoder;
 use crate::{Config, Deps};
+use builder::BatchBuilder;
 
-/// Number of results whose ids are remembered, to recognise a repeat of a detector's work.
-const REMEMBERED_RESULTS: usize = 20_000;
 /// Maximum number of messages added before the next check for a write permit.
 const MAX_READY: usize = 32;
 /// Work of evaluating rules, in steps, after which alerts are sent although more results are ready: some 5 ms.
@@ -102,16 +100,8 @@ impl BatchReader {
         stop: CancellationToken,
     ) -> anyhow::Result<Option<Self>> {
         let topic_id = deps.bus.topic_id(TopicRole::Results).await.context("the results topic")?;
-        let group = Group {
-            role: TopicRole::Results,
-            name: groups::INDEXER.to_owned(),
-            // Room for the batches that are written, for the one that is filled, and for prefetching.
-            options: ConsumerOptions {
-                max_in_flight: (MAX_WRITES + 3) * config.index_batch,
-                ..ConsumerOptions::default()
-            },
-            retries: Counter::noop(),
-        };
+        let decoder = ResultDecoder { topic_id, foreign_tenant: config.foreign_tenant.clone() };
+        let group = group(config.index_batch);
         let Some(reader) = GroupReader::join(&*deps.bus, &group, &stop).await? else { return Ok(None) };
         let finisher = reader.finisher();
         let (sender_of_batches, batches) = mpsc::channel(1);
@@ -127,18 +117,7 @@ impl BatchReader {
             due: None,
             size: config.index_batch,
             wait: config.index_wait,
-            builder: BatchBuilder {
-                decoder: ResultDecoder { topic_id, foreign_tenant: config.foreign_tenant.clone() },
-                dead_letters,
-                rules,
-                retention: SignedDuration::try_from(config.retention).unwrap_or(SignedDuration::MAX),
-                strangers_retention: config.strangers.faces_strangers_retention.map(|retention| {
-                    // At most a century.
-                    SignedDuration::try_from(retention).unwrap_or(SignedDuration::MAX)
-                }),
-                first_results: BoundedMap::new(REMEMBERED_RESULTS),
-                traces: deps.traces.clone(),
-            },
+            builder: BatchBuilder::new(config, decoder, dead_letters, rules, deps.traces.clone()),
         };
         Ok(Some(Self { batches, finisher, task: AbortOnDropHandle::new(tokio::spawn(task.run())) }))
     }
@@ -162,6 +141,13 @@ impl BatchReader {
         let reader = self.task.await.context("the task that reads results")??;
         reader.close().await
     }
+}
+
+/// The indexers' consumer group, for batches of this size.
+fn group(size: usize) -> Group {
+    // Room for the batches that are written, for the one that is filled, and for prefetching.
+    let options = ConsumerOptions { max_in_flight: (MAX_WRITES + 3) * size, ..ConsumerOptions::default() };
+    Group { role: TopicRole::Results, name: groups::INDEXER.to_owned(), options, retries: Counter::noop() }
 }
 
 struct BatchTask {
@@ -302,93 +288,4 @@ async fn write_permit(due: Option<Instant>, full: bool, permits: &Arc<Semaphore>
         Some(due) => tokio::time::sleep_until(due).await,
     }
     Arc::clone(permits).acquire_owned().await.ok()
-}
-
-/// Converts messages into the parts of a batch.
-struct BatchBuilder {
-    decoder: ResultDecoder,
-    dead_letters: DeadLetterQueue,
-    rules: Arc<ActiveRules>,
-    retention: SignedDuration,
-    /// That of strangers, if it is another one.
-    strangers_retention: Option<SignedDuration>,
-    /// The event id of the first result of each frame and detector.
-    first_results: BoundedMap<(TenantId, FrameId, DetectorName), Uuid>,
-    traces: Traces,
-}
-
-impl BatchBuilder {
-    /// Adds a delivery to a batch. Returns the steps that the rules took.
-    fn add(&mut self, batch: &mut Batch, delivery: Delivery) -> u64 {
-        let mut taken = 0;
-        let mut span = self.span(&delivery);
-        match self.document(&delivery, &mut span) {
-            Ok((document, steps)) => {
-                if self.traces.are_on() {
-                    batch.spans.push(span);
-                }
-                batch.documents.push(document);
-                batch.delivery_of.push(batch.deliveries.len());
-                taken = steps;
-            }
-            Err(cause) => {
-                span.fail(&cause.code);
-                let original = delivery.message.clone();
-                batch.dead_letters.push(self.dead_letters.letter(delivery.position, original, cause));
-            }
-        }
-        batch.deliveries.push(delivery);
-        taken
-    }
-
-    fn span(&self, delivery: &Delivery) -> Span {
-        let parent = delivery.message.headers.text("ce_traceparent").filter(|_| self.traces.are_on());
-        let mut span = self.traces.consumer("process results", parent, None);
-        span.set("messaging.destination.partition.id", i64::from(delivery.position.partition));
-        span.set("messaging.kafka.offset", delivery.position.offset);
-        span
-    }
-
-    fn document(&mut self, delivery: &Delivery, span: &mut Span) -> Result<(Indexed, u64), Cause> {
-        let result = self.decoder.decode(delivery)?;
-        span.set_id("frame.id", result.data.frame_id);
-        // Stores keep milliseconds: an alert has the same time on the log and in the store.
-        let now = Timestamp::now();
-        let indexed_at = now.round(jiff::Unit::Millisecond).unwrap_or(now);
-        // Retention counts from now and not from the capture: an old photograph is not deleted on arrival.
-        let expires_at = match result.retention {
-            Some(days) => days.expiry(indexed_at),
-            None => indexed_at.checked_add(self.retention).map_err(|error| cause("unstorable", &error))?,
-        };
-        let mut evaluating = span.child("evaluate rules");
-        let Evaluated { mut alerts, steps } = if self.is_repeated_work(&result) {
-            Evaluated::default()
-        } else {
-            alerts(&self.rules.now(), &result, indexed_at)
-        };
-        evaluating.set_count("alerts.count", alerts.len());
-        evaluating.set("rules.steps", i64::try_from(steps).unwrap_or(i64::MAX));
-        drop(evaluating);
-        if let Some(traceparent) = span.traceparent() {
-            alerts.iter_mut().for_each(|alert| alert.traceparent = Some(traceparent.clone()));
-        }
-        let of_strangers = |retention| indexed_at.checked_add(retention).unwrap_or(expires_at);
-        let strangers_expire_at = self.strangers_retention.map(of_strangers);
-        Ok((Indexed { result, alerts, indexed_at, expires_at, strangers_expire_at }, steps))
-    }
-
-    /// Whether the detector has published a result for this frame before, under another event id, as after a crash. The
-    /// store ignores such a repeat, and it raises no alert.
-    ///
-    /// The store detects a repeat only during the write, and alerts do not wait for the write. So this process
-    /// remembers recent results. If it has forgotten one (because it crashed too), the repeated alert has the same id
-    /// as the first one, since ids are derived from rule and frame, and consumers of the log drop it. A failed result
-    /// is not remembered: the store replaces it by a later result, which raises the first alerts.
-    fn is_repeated_work(&mut self, result: &contracts::ResultEvent) -> bool {
-        if matches!(result.data.outcome, Outcome::Failed { .. }) {
-            return false;
-        }
-        let key = (result.tenant.clone(), result.data.frame_id, result.data.detector.clone());
-        self.first_results.first(key, result.id) != result.id
-    }
 }

@@ -1,7 +1,10 @@
 //! Bodies of the HTTP API, for the services and for the command that calls them.
 
+mod face_model;
 mod faces;
 mod streams;
+mod subjects;
+mod watchlists;
 
 use std::collections::BTreeMap;
 
@@ -16,13 +19,17 @@ use crate::detection::{BoundingBox, Detection, Point};
 use crate::ids::{DetectorName, FrameId, RuleId, StreamName};
 use crate::result::FailureCode;
 
+pub use face_model::{EmbeddedFaces, FaceModelChange, FaceModelStatus, MissingFace, SubjectWithoutFace};
 pub use faces::{
-    Consent, DeletedSubject, EmbeddedFaces, EnrolledFace, EnrolledImages, Enrolment, FaceMatch, FaceModelChange,
-    FaceModelStatus, FaceQuality, FaceSearch, HeldData, ImageVerdict, MissingFace, NewSubject, NewWatchlist,
-    NoNegative, NotSame, PhotoAccepted, Rejection, RemainingData, SubjectChange, SubjectImage, SubjectMerge,
-    SubjectView, SubjectWithoutFace, Verification, WatchlistSummary, WatchlistView,
+    EnrolledFace, EnrolledImages, Enrolment, FaceMatch, FaceQuality, FaceSearch, ImageVerdict, NoNegative, NotSame,
+    PhotoAccepted, Rejection, Verification,
 };
 pub use streams::{ReportedState, StreamReport, StreamSettings, StreamState, StreamStateView, StreamView};
+pub use subjects::{
+    Consent, DeletedSubject, HeldData, NewSubject, RemainingData, SubjectChange, SubjectImage, SubjectMerge,
+    SubjectView,
+};
+pub use watchlists::{NewWatchlist, WatchlistSummary, WatchlistView};
 
 /// An error (RFC 9457, problem details).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

@@ -3,106 +3,25 @@
 //! A role without an entry gets its default from the built-in file ([`DEFAULT`]), so a file for an older version works with a
 //! newer one. [`Topics::defaulted`] names those roles; the bus logs them at start.
 
-use std::fmt;
-use std::str::FromStr;
+mod role;
+mod units;
+
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 use crate::event::shortened;
 
+pub use role::TopicRole;
+
 /// The built-in file, for operators without a file and for roles that the operator's file lacks.
 pub const DEFAULT: &str = include_str!("../../../topics.yaml");
 
-/// What a topic is for. Code names roles; only `topics.yaml` names topics.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", try_from = "String")]
-pub enum TopicRole {
-    /// Frames for the detectors.
-    Frames,
-    /// Results of detectors.
-    Results,
-    /// Alerts of rules.
-    Alerts,
-    /// Results for HTTP requests that wait for them.
-    Replies,
-    /// Frames that can never be processed.
-    FramesDlq,
-    /// Results that can never be processed.
-    ResultsDlq,
-    /// Photographs that verify users.
-    FacesUploads,
-    /// Outcomes of these photographs.
-    FacesVerified,
-    /// Uploads that cannot be read.
-    FacesUploadsDlq,
-}
-
-impl TopicRole {
-    /// All roles.
-    pub const ALL: [Self; 9] = [
-        Self::Frames,
-        Self::Results,
-        Self::Alerts,
-        Self::Replies,
-        Self::FramesDlq,
-        Self::ResultsDlq,
-        Self::FacesUploads,
-        Self::FacesVerified,
-        Self::FacesUploadsDlq,
-    ];
-
-    /// The role as written in the file.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Frames => "frames",
-            Self::Results => "results",
-            Self::Alerts => "alerts",
-            Self::Replies => "replies",
-            Self::FramesDlq => "frames_dlq",
-            Self::ResultsDlq => "results_dlq",
-            Self::FacesUploads => "faces_uploads",
-            Self::FacesVerified => "faces_verified",
-            Self::FacesUploadsDlq => "faces_uploads_dlq",
-        }
-    }
-
-    /// The role of the dead-letter topic. Only topics that a consumer group reads have one.
-    pub const fn dead_letters(self) -> Option<Self> {
-        match self {
-            Self::Frames => Some(Self::FramesDlq),
-            Self::Results => Some(Self::ResultsDlq),
-            Self::FacesUploads => Some(Self::FacesUploadsDlq),
-            _ => None,
-        }
-    }
-}
-
-impl fmt::Display for TopicRole {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for TopicRole {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL.into_iter().find(|role| role.as_str() == text).ok_or_else(|| {
-            let known: Vec<&str> = Self::ALL.iter().map(|role| role.as_str()).collect();
-            format!("{:?} is not a role; the roles are {}", shortened(&text), known.join(", "))
-        })
-    }
-}
-
-impl TryFrom<String> for TopicRole {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
+/// How much longer than its retention a message may have effects: a topic deletes whole segments, some time after it, and a consumer may have
+/// read the message just before its end.
+pub const RETENTION_RESERVE: SignedDuration = SignedDuration::from_hours(24);
 
 /// One topic.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,11 +34,11 @@ pub struct Topic {
     /// Number of partitions, 1 or more.
     pub partitions: i32,
     /// Minimum time that a message is kept, 1 s or more.
-    #[serde(with = "duration")]
+    #[serde(with = "units::duration")]
     pub retention: Duration,
     /// Size of a partition in bytes above which messages are dropped before their retention ends; `None` for no limit. At least
     /// eight times `max_message_bytes`.
-    #[serde(default, with = "size", skip_serializing_if = "Option::is_none")]
+    #[serde(default, with = "units::size", skip_serializing_if = "Option::is_none")]
     pub retention_bytes: Option<u64>,
     /// Maximum size of a message with key and headers, in bytes; 1024 or more.
     pub max_message_bytes: usize,
@@ -300,68 +219,6 @@ fn default_for(role: TopicRole, configured: &[Topic]) -> Result<Topic, TopicsErr
     };
     topic.max_message_bytes = topic.max_message_bytes.max(needed.unwrap_or(0));
     Ok(topic)
-}
-
-mod duration {
-    //! `90s`, `15m`, `24h`, `7d`.
-
-    use std::time::Duration;
-
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    const UNITS: [(&str, u64); 4] = [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)];
-
-    pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-        let seconds = duration.as_secs();
-        let fitting = UNITS.into_iter().find(|(_, length)| seconds.is_multiple_of(*length));
-        let (unit, length) = fitting.unwrap_or(("s", 1));
-        serializer.collect_str(&format_args!("{}{unit}", seconds / length))
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let read = UNITS.into_iter().find_map(|(unit, length)| {
-            let number: u64 = text.strip_suffix(unit)?.parse().ok()?;
-            number.checked_mul(length)
-        });
-        read.map(Duration::from_secs)
-            .ok_or_else(|| D::Error::custom(format!("{text:?} is not a duration such as 90s, 15m, 24h or 7d")))
-    }
-}
-
-mod size {
-    //! `1GiB`, `500MB`, or a number of bytes.
-
-    use bytesize::ByteSize;
-    use serde::de::{Error, Unexpected, Visitor};
-    use serde::{Deserializer, Serialize, Serializer};
-
-    pub fn serialize<S: Serializer>(size: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
-        size.serialize(serializer)
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-        deserializer.deserialize_any(Size).map(Some)
-    }
-
-    struct Size;
-
-    impl Visitor<'_> for Size {
-        type Value = u64;
-
-        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("a size such as 1GiB, or a number of bytes")
-        }
-
-        fn visit_u64<E: Error>(self, bytes: u64) -> Result<u64, E> {
-            Ok(bytes)
-        }
-
-        fn visit_str<E: Error>(self, text: &str) -> Result<u64, E> {
-            let size = text.parse::<ByteSize>();
-            size.map(|size| size.as_u64()).map_err(|_| E::invalid_value(Unexpected::Str(text), &self))
-        }
-    }
 }
 
 #[cfg(test)]

@@ -2,9 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed expectation is how a test fails")]
 
+mod changed_bus;
 mod collector;
 mod relay;
 
+pub use changed_bus::{BusChange, ChangedBus};
 pub use collector::{CollectedSpan, Collector};
 pub use relay::Relay;
 

@@ -128,6 +128,7 @@ impl FrameProcessor {
         span
     }
 
+    /// Fetches the image of a frame, runs the detectors on it, and keeps it if it has detections.
     async fn analyse(
         &self,
         position: Position,
@@ -148,11 +149,28 @@ impl FrameProcessor {
             Ok(encoded) => encoded,
             Err(failure) => return Ok(Err(failure)),
         };
+        let mut analysis = match self.detect(position, frame, detectors, &encoded, span).await? {
+            Ok(analysis) => analysis,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        analysis.image_key = self.keep_image(frame, encoded, &analysis.findings, span).await?;
+        Ok(Ok(analysis))
+    }
+
+    /// Decodes an image, runs the detectors on it, and compares its faces. The image is not kept.
+    async fn detect(
+        &self,
+        position: Position,
+        frame: &FrameEvent,
+        detectors: &[usize],
+        encoded: &Bytes,
+        span: &Span,
+    ) -> anyhow::Result<Result<Analysis, Failure>> {
         let comparison = self.comparison(frame).await;
         // Reserves pixels before entering native code. A frame with reserved pixels enters native
         // code again when it retries a detector, and then waits for a suspect; so a suspect must
         // not wait for pixels inside native code.
-        let pixels = match self.pipeline.reserve(&encoded).await? {
+        let pixels = match self.pipeline.reserve(encoded).await? {
             Ok(pixels) => pixels,
             Err(failure) => return Ok(Err(failure)),
         };
@@ -176,16 +194,24 @@ impl FrameProcessor {
         drop(detecting);
         self.identify(frame, detectors, &comparison, &mut findings).await;
         let (width, height) = (image.pixels.width(), image.pixels.height());
-        drop(decoded);
+        Ok(Ok(Analysis { width, height, findings, image_key: None }))
+    }
+
+    /// Keeps the image of a frame with detections, if images are kept. Returns its key.
+    async fn keep_image(
+        &self,
+        frame: &FrameEvent,
+        encoded: Bytes,
+        findings: &[Result<Findings, Failure>],
+        span: &Span,
+    ) -> anyhow::Result<Option<BlobKey>> {
         let found = findings.iter().any(|found| found.as_ref().is_ok_and(|found| !found.is_empty()));
-        let image_key = if found && self.images.are_kept {
-            let _keeping = span.child("keep image");
-            let retention = self.images.of_strangers.filter(|_| has_only_strangers(&findings));
-            Some(blobs::keep(&*self.blobs, frame, encoded, retention).await?)
-        } else {
-            None
-        };
-        Ok(Ok(Analysis { width, height, findings, image_key }))
+        if !found || !self.images.are_kept {
+            return Ok(None);
+        }
+        let _keeping = span.child("keep image");
+        let retention = self.images.of_strangers.filter(|_| has_only_strangers(findings));
+        Ok(Some(blobs::keep(&*self.blobs, frame, encoded, retention).await?))
     }
 
     /// What runs a detector for a frame: its own, or for faces that which makes the embeddings of another model.

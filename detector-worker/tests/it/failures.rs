@@ -32,7 +32,7 @@ async fn assert_fails(bad: FrameEvent, code: FailureCode, flags: &[&str]) {
     let position = setup.send(&bad).await;
     setup.send(&after).await;
     let log = RecordingBus::new(setup.bus.clone(), Faults::default());
-    let worker = setup.start_on(Arc::new(log.clone()), setup.blobs.clone(), vec![finds_one("face")], flags);
+    let worker = setup.start_on(log.bus(), setup.blobs.clone(), vec![finds_one("face")], flags);
     worker.caught_up().await;
     worker.stop().await;
 
@@ -319,7 +319,7 @@ async fn joining_the_consumer_group_is_retried() {
     let setup = TestWorker::new();
     setup.send(&frame("gate", png(40, 10))).await;
     let log = RecordingBus::new(setup.bus.clone(), Faults { failed_joins: 2, ..Faults::default() });
-    let worker = setup.start_on(Arc::new(log), setup.blobs.clone(), vec![finds_one("face")], &[]);
+    let worker = setup.start_on(log.bus(), setup.blobs.clone(), vec![finds_one("face")], &[]);
     worker.caught_up().await;
     worker.stop().await;
     assert_eq!(setup.results().await.len(), 1);

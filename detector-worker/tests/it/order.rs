@@ -1,7 +1,6 @@
 //! The order of results, one result per detector, and frames finished only after their acknowledgements.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use contracts::{Event, FrameEvent, FrameId, ResultEvent, TopicRole};
@@ -94,8 +93,7 @@ async fn a_frame_is_finished_only_when_its_results_are_acknowledged() {
     let setup = TestWorker::new();
     send_many(&setup, 30).await;
     let log = RecordingBus::new(setup.bus.clone(), Faults { slow: Duration::from_millis(20), ..Faults::default() });
-    let worker =
-        setup.start_on(Arc::new(log.clone()), setup.blobs.clone(), vec![finds_one("face"), finds_one("vehicle")], &[]);
+    let worker = setup.start_on(log.bus(), setup.blobs.clone(), vec![finds_one("face"), finds_one("vehicle")], &[]);
     worker.caught_up().await;
     worker.stop().await;
     assert_finished_last(&log.recorded(), &positions(&setup).await, 2);
@@ -106,7 +104,7 @@ async fn unacknowledged_results_are_retried_without_duplicates() {
     let setup = TestWorker::new();
     let sent = send_many(&setup, 60).await;
     let log = RecordingBus::new(setup.bus.clone(), Faults { full_every: 7, lost_every: 11, ..Faults::default() });
-    let worker = setup.start_on(Arc::new(log.clone()), setup.blobs.clone(), vec![finds_one("face")], &[]);
+    let worker = setup.start_on(log.bus(), setup.blobs.clone(), vec![finds_one("face")], &[]);
     worker.caught_up().await;
     worker.stop().await;
     assert_finished_last(&log.recorded(), &positions(&setup).await, 1);
@@ -118,7 +116,7 @@ async fn a_full_queue_keeps_the_order() {
     let setup = TestWorker::new();
     send_many(&setup, 60).await;
     let log = RecordingBus::new(setup.bus.clone(), Faults { full_every: 3, ..Faults::default() });
-    let worker = setup.start_on(Arc::new(log), setup.blobs.clone(), vec![uneven("face")], &[]);
+    let worker = setup.start_on(log.bus(), setup.blobs.clone(), vec![uneven("face")], &[]);
     worker.caught_up().await;
     worker.stop().await;
     assert_eq!(results_by_partition(&setup, "face").await, frames_by_partition(&setup).await);

@@ -2,15 +2,13 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use bus::{
-    Acknowledged, Bus, BusError, Consumer, ConsumerOptions, Finisher, Incoming, Position, Producer, Range, Reader,
-    Start,
-};
+use bus::{Acknowledged, Bus, BusError, Consumer, ConsumerOptions, Finisher, Incoming, Position, Producer};
 use contracts::{Message, TopicRole};
 use futures::FutureExt;
+use testing::{BusChange, ChangedBus};
 
 use crate::harness::unavailable;
 
@@ -48,6 +46,11 @@ pub struct RecordingBus {
 impl RecordingBus {
     pub fn new(inner: Arc<dyn Bus>, faults: Faults) -> Self {
         Self { inner, events: Arc::default(), faults: Arc::new(faults), sends: Arc::default(), joins: Arc::default() }
+    }
+
+    /// The log that a worker gets.
+    pub fn bus(&self) -> Arc<dyn Bus> {
+        Arc::new(ChangedBus(self.clone()))
     }
 
     /// All events up to now, in their order.
@@ -124,13 +127,9 @@ impl Finisher for RecordingFinisher {
 }
 
 #[async_trait]
-impl Bus for RecordingBus {
-    fn describe(&self) -> String {
-        self.inner.describe()
-    }
-
-    fn topic(&self, role: TopicRole) -> &str {
-        self.inner.topic(role)
+impl BusChange for RecordingBus {
+    fn inner(&self) -> &dyn Bus {
+        &*self.inner
     }
 
     fn producer(&self) -> Arc<dyn Producer> {
@@ -148,37 +147,5 @@ impl Bus for RecordingBus {
         }
         let inner = self.inner.consumer(role, group, options).await?;
         Ok(Box::new(RecordingConsumer { inner, log: self.clone() }))
-    }
-
-    async fn reader(&self, role: TopicRole, start: Start) -> Result<Box<dyn Reader>, BusError> {
-        self.inner.reader(role, start).await
-    }
-
-    async fn reader_of(&self, role: TopicRole, ranges: &[Range]) -> Result<Box<dyn Reader>, BusError> {
-        self.inner.reader_of(role, ranges).await
-    }
-
-    async fn ranges(&self, role: TopicRole) -> Result<Vec<Range>, BusError> {
-        self.inner.ranges(role).await
-    }
-
-    async fn topic_id(&self, role: TopicRole) -> Result<String, BusError> {
-        self.inner.topic_id(role).await
-    }
-
-    async fn unconsumed(&self, role: TopicRole, group: &str) -> Result<Vec<Range>, BusError> {
-        self.inner.unconsumed(role, group).await
-    }
-
-    async fn oldest_unconsumed(&self, role: TopicRole, group: &str) -> Result<Option<SystemTime>, BusError> {
-        self.inner.oldest_unconsumed(role, group).await
-    }
-
-    async fn check(&self) -> Result<(), BusError> {
-        self.inner.check().await
-    }
-
-    async fn close(&self) -> Result<(), BusError> {
-        self.inner.close().await
     }
 }

@@ -171,7 +171,7 @@ async fn a_slow_detector_pauses_the_deliveries() {
     });
     // Each image has 1024 pixels: only three fit into the budget, although there are more threads.
     let flags = ["--worker-frames", "9", "--worker-pixels", "3072", "--inference-threads", "8"];
-    let worker = setup.start_on(Arc::new(log.clone()), setup.blobs.clone(), vec![slow], &flags);
+    let worker = setup.start_on(log.bus(), setup.blobs.clone(), vec![slow], &flags);
     until("the detector is busy", async || gate.inside.load(Ordering::SeqCst) == 3).await;
     until("the bus has delivered all it may", async || most_in_flight(&log.recorded()) >= 9).await;
     gate.open();

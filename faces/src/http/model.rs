@@ -8,7 +8,6 @@ use api_kit::routes;
 use api_kit::scope::Admin;
 use axum::Json;
 use axum::extract::State;
-use contracts::TenantId;
 use contracts::api::{EmbeddedFaces, FaceModelChange, FaceModelStatus, MissingFace, Problem, SubjectWithoutFace};
 use gallery::GalleryKey;
 use jiff::Timestamp;
@@ -18,6 +17,7 @@ use store::relational::{Coverage, FaceCounts, Gap, SubjectWithout, SwitchOutcome
 use super::error::FaceError;
 use super::{App, Routes};
 use crate::encoder::EncodeError;
+use crate::gallery_keys::GalleryKeys;
 
 /// Maximum number of subjects that a status names.
 const NAMED: usize = 100;
@@ -92,30 +92,27 @@ async fn read_status(app: &App) -> Result<FaceModelStatus, ApiError> {
     };
     let Some(active) = active else { return Ok(status) };
     let target = target.unwrap_or_else(|| active.clone());
-    let mut tenant = app.database.next_tenant_of(&active, None).await?;
-    while let Some(owner) = tenant {
-        add_tenant(app, &mut status, &owner, &active, &target).await?;
-        tenant = app.database.next_tenant_of(&active, Some(&owner)).await?;
+    let mut keys = GalleryKeys::of(&app.database, &active);
+    while let Some(gallery) = keys.next().await? {
+        add_gallery(app, &mut status, &gallery, &target).await?;
     }
     Ok(status)
 }
 
 /// Adds the faces of a tenant to a status.
-async fn add_tenant(
+async fn add_gallery(
     app: &App,
     status: &mut FaceModelStatus,
-    tenant: &TenantId,
-    active: &str,
+    gallery: &GalleryKey,
     target: &str,
 ) -> Result<(), StoreError> {
-    let gallery = GalleryKey { tenant: tenant.clone(), model: active.to_owned() };
-    let Coverage { faces, negatives, without } = app.database.coverage(&gallery, target).await?;
+    let Coverage { faces, negatives, without } = app.database.coverage(gallery, target).await?;
     add(&mut status.faces, faces);
     add(&mut status.negatives, negatives);
     status.subjects_without += without.len() as u64;
     let room = NAMED.saturating_sub(status.without.len());
     let some = without.into_iter().take(room).map(|SubjectWithout { subject, faces, reason }| SubjectWithoutFace {
-        tenant: tenant.clone(),
+        tenant: gallery.tenant.clone(),
         subject,
         faces,
         reason: missing(reason),

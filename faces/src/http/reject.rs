@@ -11,7 +11,7 @@ use axum::extract::State;
 use bytes::Bytes;
 use contracts::api::{NoNegative, Problem, Rejection};
 use contracts::{Attributes, BoundingBox, DetectionId, FrameId, Outcome, SubjectId, TenantId, VectorId};
-use gallery::{GalleryKey, StoredVector, VectorKind};
+use gallery::{Embedding, GalleryKey, StoredVector, VectorKind};
 use jiff::Timestamp;
 use store::relational::VectorWriteOutcome;
 use store::{Blobs, Documents, StoreError, StoredDetection, TenantScope};
@@ -130,28 +130,53 @@ async fn add_negative(
     }
     // Before the image is read: it bounds the images in memory.
     let _place = app.place(&caller.tenant)?;
+    let embedding = match embedding(app, caller, detection, &key.model).await? {
+        Ok(embedding) => embedding,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    let negative = StoredVector { id, subject: person, kind: VectorKind::Negative, embedding };
+    store_negative(app, caller, detection, subject, &key, &negative).await
+}
+
+/// The embedding of the face of a detection, from the kept image of its frame.
+async fn embedding(
+    app: &App,
+    caller: &Caller,
+    detection: &StoredDetection,
+    model: &str,
+) -> Result<Result<Embedding, NoNegative>, ApiError> {
     let Some(image) = kept_image(&*app.documents, &*app.blobs, &caller.tenant, detection.id.frame).await? else {
         return Ok(Err(NoNegative::ImageNotKept));
     };
-    let faces = match app.encoders.of(&key.model).faces(image).await {
+    let faces = match app.encoders.of(model).faces(image).await {
         Ok(faces) => faces,
         Err(EncodeError::Image(_)) => return Ok(Err(NoNegative::FaceNotFound)),
         Err(EncodeError::NoModel(_)) => return Ok(Err(NoNegative::NoFaceModel)),
         Err(error) => return Err(error.into()),
     };
     let Some(face) = face_at(faces, detection.detection.bounds) else { return Ok(Err(NoNegative::FaceNotFound)) };
-    let Some(embedding) = face.embedding else { return Ok(Err(NoNegative::FaceNotComparable)) };
-    let vector = StoredVector { id, subject: person, kind: VectorKind::Negative, embedding };
+    Ok(face.embedding.ok_or(NoNegative::FaceNotComparable))
+}
+
+/// Stores the negative of a detection, unless the rejection of its `subject` was undone meanwhile.
+async fn store_negative(
+    app: &App,
+    caller: &Caller,
+    detection: &StoredDetection,
+    subject: SubjectId,
+    key: &GalleryKey,
+    negative: &StoredVector,
+) -> Result<Result<VectorId, NoNegative>, ApiError> {
     let source = detection.id.to_string();
     let target = app.database.face_models().await?.and_then(|models| models.target);
-    match app.database.put_face(&key, &vector, Some(&source), target.as_deref(), Timestamp::now()).await? {
+    match app.database.put_face(key, negative, Some(&source), target.as_deref(), Timestamp::now()).await? {
         VectorWriteOutcome::Stored => {
             // The rejection may have been undone meanwhile, before there was a negative to remove.
             if app.documents.rejected(&caller.tenant, &detection.id).await?.is_none() {
                 remove_negative(app, caller, &detection.id, subject).await?;
                 return Err(FaceError::NotRecognised(detection.id.clone()).into());
             }
-            Ok(Ok(id))
+            Ok(Ok(negative.id))
         }
         VectorWriteOutcome::ModelChanged => Err(FaceError::ModelChanged.into()),
         VectorWriteOutcome::UnknownSubject(_) => Ok(Err(NoNegative::SubjectDeleted)),

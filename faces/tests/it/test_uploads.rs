@@ -4,15 +4,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bus::embedded::Options;
 use bus::kafka::admin;
-use bus::{
-    Acknowledged, Bus, BusError, Consumer, ConsumerOptions, EmbeddedBus, KafkaBus, KafkaConfig, Producer, Range,
-    Reader, ReaderItem, Start,
-};
+use bus::{Acknowledged, Bus, BusError, EmbeddedBus, KafkaBus, KafkaConfig, Producer, ReaderItem, Start};
 use contracts::{
     Event, FaceVerifiedEvent, Headers, Message, TenantId, TopicRole, Topics, UploadOutcome, UserId, groups,
 };
@@ -21,6 +18,7 @@ use jiff::Timestamp;
 use store::Relational;
 use store::relational::{NewUser, Role, UserLimit, UserWriteOutcome};
 use tempfile::TempDir;
+use testing::{BusChange, ChangedBus};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -63,7 +61,8 @@ impl TestUploads {
         let (sender, receiver) = watch::channel(answer);
         let answers = Answers { answer: sender, refused: Arc::default() };
         let refused = Arc::clone(&answers.refused);
-        let of_service = |bus| -> Arc<dyn Bus> { Arc::new(AnsweringBus { bus, answer: receiver, refused }) };
+        let of_service =
+            |bus| -> Arc<dyn Bus> { Arc::new(ChangedBus(AnsweringBus { bus, answer: receiver, refused })) };
         (Self::start_on(None, of_service).await, answers)
     }
 
@@ -242,57 +241,12 @@ impl Producer for AnsweringBus {
 }
 
 #[async_trait]
-impl Bus for AnsweringBus {
-    fn describe(&self) -> String {
-        "answering".to_owned()
-    }
-
-    fn topic(&self, role: TopicRole) -> &str {
-        self.bus.topic(role)
+impl BusChange for AnsweringBus {
+    fn inner(&self) -> &dyn Bus {
+        &*self.bus
     }
 
     fn producer(&self) -> Arc<dyn Producer> {
         Arc::new(Self { bus: Arc::clone(&self.bus), answer: self.answer.clone(), refused: Arc::clone(&self.refused) })
-    }
-
-    async fn consumer(
-        &self,
-        role: TopicRole,
-        group: &str,
-        options: ConsumerOptions,
-    ) -> Result<Box<dyn Consumer>, BusError> {
-        self.bus.consumer(role, group, options).await
-    }
-
-    async fn reader(&self, role: TopicRole, start: Start) -> Result<Box<dyn Reader>, BusError> {
-        self.bus.reader(role, start).await
-    }
-
-    async fn reader_of(&self, role: TopicRole, ranges: &[Range]) -> Result<Box<dyn Reader>, BusError> {
-        self.bus.reader_of(role, ranges).await
-    }
-
-    async fn ranges(&self, role: TopicRole) -> Result<Vec<Range>, BusError> {
-        self.bus.ranges(role).await
-    }
-
-    async fn topic_id(&self, role: TopicRole) -> Result<String, BusError> {
-        self.bus.topic_id(role).await
-    }
-
-    async fn unconsumed(&self, role: TopicRole, group: &str) -> Result<Vec<Range>, BusError> {
-        self.bus.unconsumed(role, group).await
-    }
-
-    async fn oldest_unconsumed(&self, role: TopicRole, group: &str) -> Result<Option<SystemTime>, BusError> {
-        self.bus.oldest_unconsumed(role, group).await
-    }
-
-    async fn check(&self) -> Result<(), BusError> {
-        self.bus.check().await
-    }
-
-    async fn close(&self) -> Result<(), BusError> {
-        self.bus.close().await
     }
 }

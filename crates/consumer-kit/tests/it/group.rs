@@ -6,6 +6,7 @@ use bus::{Bus, BusError, ConsumerOptions, Incoming};
 use consumer_kit::{Group, GroupReader};
 use contracts::TopicRole;
 use metrics::Counter;
+use testing::ChangedBus;
 use tokio_util::sync::CancellationToken;
 
 use crate::test_log::{FlakyBus, TestLog, frame};
@@ -27,7 +28,7 @@ fn unavailable() -> BusError {
 async fn joining_waits_until_the_log_is_back() {
     let log = TestLog::new();
     log.send(TopicRole::Frames, [frame("gate-1")]).await;
-    let bus = FlakyBus::new(&log.bus, 2, unavailable());
+    let bus = ChangedBus(FlakyBus::new(&log.bus, 2, unavailable()));
     let mut reader = GroupReader::join(&bus, &group(), &CancellationToken::new()).await.unwrap().unwrap();
     assert!(matches!(reader.next().await.unwrap(), Some(Incoming::Assigned(_))));
     assert!(matches!(reader.next().await.unwrap(), Some(Incoming::Delivery(_))));
@@ -36,7 +37,7 @@ async fn joining_waits_until_the_log_is_back() {
 #[tokio::test]
 async fn a_stop_while_joining_is_not_an_error() {
     let log = TestLog::new();
-    let bus: Arc<dyn Bus> = Arc::new(FlakyBus::new(&log.bus, usize::MAX, unavailable()));
+    let bus: Arc<dyn Bus> = Arc::new(ChangedBus(FlakyBus::new(&log.bus, usize::MAX, unavailable())));
     let stop = CancellationToken::new();
     let joining = tokio::spawn({
         let stop = stop.clone();
@@ -49,7 +50,7 @@ async fn a_stop_while_joining_is_not_an_error() {
 #[tokio::test]
 async fn a_fatal_error_while_joining_names_group_and_topic() {
     let log = TestLog::new();
-    let bus = FlakyBus::new(&log.bus, usize::MAX, BusError::Fatal("refused".to_owned()));
+    let bus = ChangedBus(FlakyBus::new(&log.bus, usize::MAX, BusError::Fatal("refused".to_owned())));
     let error = GroupReader::join(&bus, &group(), &CancellationToken::new()).await.err().unwrap();
     let text = format!("{error:#}");
     assert!(text.contains("group test") && text.contains("sightline.frames") && text.ends_with("refused"), "{text}");

@@ -2,9 +2,10 @@
 
 use std::sync::atomic::Ordering;
 
-use bus::{Bus, BusError};
+use bus::BusError;
 use consumer_kit::{Interrupted, Sender};
 use contracts::{Headers, Message, TopicRole};
+use testing::BusChange;
 use tokio_util::sync::CancellationToken;
 
 use crate::test_log::{FlakyBus, TestLog, frame};

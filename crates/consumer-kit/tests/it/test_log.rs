@@ -2,17 +2,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bus::embedded::Options;
-use bus::{
-    Acknowledged, Bus, BusError, Consumer, ConsumerOptions, EmbeddedBus, Producer, Progress, Range, Reader, ReaderItem,
-    Start,
-};
+use bus::{Acknowledged, Bus, BusError, Consumer, ConsumerOptions, EmbeddedBus, Producer, Progress, ReaderItem, Start};
 use contracts::{DeadLetter, Event, FrameContent, FrameEvent, FrameId, Headers, Message, TenantId, TopicRole, Topics};
 use jiff::Timestamp;
 use tempfile::TempDir;
+use testing::BusChange;
 
 /// Time limit for each step, so that a test fails instead of hanging.
 pub const TIMEOUT: Duration = Duration::from_secs(30);
@@ -110,13 +108,9 @@ fn take(failures: &AtomicUsize) -> bool {
 }
 
 #[async_trait]
-impl Bus for FlakyBus {
-    fn describe(&self) -> String {
-        "flaky".to_owned()
-    }
-
-    fn topic(&self, role: TopicRole) -> &str {
-        self.inner.topic(role)
+impl BusChange for FlakyBus {
+    fn inner(&self) -> &dyn Bus {
+        &*self.inner
     }
 
     fn producer(&self) -> Arc<dyn Producer> {
@@ -138,38 +132,6 @@ impl Bus for FlakyBus {
             return Err(self.error.clone());
         }
         self.inner.consumer(role, group, options).await
-    }
-
-    async fn reader(&self, role: TopicRole, start: Start) -> Result<Box<dyn Reader>, BusError> {
-        self.inner.reader(role, start).await
-    }
-
-    async fn reader_of(&self, role: TopicRole, ranges: &[Range]) -> Result<Box<dyn Reader>, BusError> {
-        self.inner.reader_of(role, ranges).await
-    }
-
-    async fn ranges(&self, role: TopicRole) -> Result<Vec<Range>, BusError> {
-        self.inner.ranges(role).await
-    }
-
-    async fn topic_id(&self, role: TopicRole) -> Result<String, BusError> {
-        self.inner.topic_id(role).await
-    }
-
-    async fn unconsumed(&self, role: TopicRole, group: &str) -> Result<Vec<Range>, BusError> {
-        self.inner.unconsumed(role, group).await
-    }
-
-    async fn oldest_unconsumed(&self, role: TopicRole, group: &str) -> Result<Option<SystemTime>, BusError> {
-        self.inner.oldest_unconsumed(role, group).await
-    }
-
-    async fn check(&self) -> Result<(), BusError> {
-        self.inner.check().await
-    }
-
-    async fn close(&self) -> Result<(), BusError> {
-        self.inner.close().await
     }
 }
 

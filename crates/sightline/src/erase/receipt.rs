@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use contracts::topics::RETENTION_RESERVE;
 use contracts::{SubjectId, Topics, UserId};
 use jiff::{SignedDuration, Timestamp};
 use store::Relational;
@@ -13,9 +14,6 @@ use super::places::Place;
 const ENTRIES: u32 = 10;
 /// The entry of a deleted user.
 const DELETED: &str = "deleted";
-
-/// How much longer than its retention a topic may keep a message: it deletes whole segments.
-const RESERVE: SignedDuration = SignedDuration::from_hours(24);
 
 /// The places of a receipt, each until a time if it has an end.
 pub struct Receipt(Vec<(String, Option<Timestamp>)>);
@@ -74,7 +72,7 @@ impl Receipt {
         let name = place.in_receipt();
         match self.0.iter().find(|(listed, _)| *listed == name) {
             None => Listed::No,
-            Some((_, Some(until))) if now.duration_since(*until) > RESERVE => Listed::Overdue(*until),
+            Some((_, Some(until))) if now.duration_since(*until) > RETENTION_RESERVE => Listed::Overdue(*until),
             Some((_, until)) => Listed::Until(*until),
         }
     }

@@ -80,6 +80,17 @@ pub struct ServiceTraces {
     pub faces: Traces,
 }
 
+impl ServiceTraces {
+    fn of(exporter: &TraceExporter) -> Self {
+        Self {
+            ingest: exporter.service("ingest-api"),
+            indexer: exporter.service("indexer"),
+            alerts: exporter.service("alert-stream"),
+            faces: exporter.service("faces"),
+        }
+    }
+}
+
 impl Dependencies {
     /// Opens all of them. `lock` is that of the embedded log; `None` means Kafka.
     pub async fn open(
@@ -99,31 +110,18 @@ impl Dependencies {
         let (documents, _) = documents(&up.mongo, &folder).await?;
         let bus = bus(up, lock).await?;
         let blobs = blobs(up, &folder)?;
-        let (token, token_file) = match &up.admin_token.admin_token {
-            Some(token) => (token.clone(), None),
-            None => (data_dir::admin_token(&folder)?.parse::<Secret>()?, Some(data_dir::token_file(&folder))),
-        };
+        let (admin_token, token_file) = admin_token(up, &folder)?;
         let uploads_folder = UploadFolder::configured(&up.faces, &up.frames)?;
         let mut erasers = tenant_erasers(&documents, &blobs, &database);
         erasers.extend(uploads_folder.clone().map(|folder| -> Arc<dyn TenantEraser> { Arc::new(PhotoEraser(folder)) }));
         let uploads = uploads_folder.map(|folder| Uploads::new(Arc::clone(&bus), folder));
         let accounts_service = accounts_service(up, database.clone(), shared, erasers).await?;
-        let accounts = accounts_service.with_admin_token(token.expose()).map_err(anyhow::Error::msg)?;
-        let camera_token = generate_token();
-        let may_send = AdminToken::limited(&camera_token, &[Scope::FramesWrite]);
-        let accounts: Arc<dyn Accounts> = Arc::new(WithAdminToken::new(may_send, accounts));
-        let limits = up.redis.redis_url.as_ref().map_or("in this process", |_| "Redis").to_owned();
-        let mut worker = detector_worker::Deps::new(Arc::clone(&bus), Arc::clone(&blobs));
-        worker.traces = exporter.service("detector-worker");
+        let (accounts, camera_token) = with_tokens(&accounts_service, &admin_token)?;
         database.log_face_search().await;
         let galleries = up.galleries.galleries(&database);
+        let mut worker = detector_worker::Deps::new(Arc::clone(&bus), Arc::clone(&blobs));
+        worker.traces = exporter.service("detector-worker");
         worker.galleries = Some(galleries.clone());
-        let traces = ServiceTraces {
-            ingest: exporter.service("ingest-api"),
-            indexer: exporter.service("indexer"),
-            alerts: exporter.service("alert-stream"),
-            faces: exporter.service("faces"),
-        };
         let files_in_use = files_in_use(up, &folder, lock_file)?;
         Ok(Self {
             bus,
@@ -134,15 +132,31 @@ impl Dependencies {
             galleries,
             uploads,
             accounts_service,
-            camera_token: camera_token.parse()?,
-            limits,
+            camera_token,
+            limits: up.redis.redis_url.as_ref().map_or("in this process", |_| "Redis").to_owned(),
             worker,
             folder,
             files_in_use,
             token_file,
-            traces,
+            traces: ServiceTraces::of(exporter),
         })
     }
+}
+
+/// The operator's token, and the file that it is in if this program created it.
+fn admin_token(up: &Up, folder: &Path) -> anyhow::Result<(Secret, Option<PathBuf>)> {
+    Ok(match &up.admin_token.admin_token {
+        Some(token) => (token.clone(), None),
+        None => (data_dir::admin_token(folder)?.parse()?, Some(data_dir::token_file(folder))),
+    })
+}
+
+/// The accounts with the operator's token and a new one for the camera program, which is returned too.
+fn with_tokens(service: &Arc<AccountsService>, admin_token: &Secret) -> anyhow::Result<(Arc<dyn Accounts>, Secret)> {
+    let accounts = service.with_admin_token(admin_token.expose()).map_err(anyhow::Error::msg)?;
+    let camera_token = generate_token();
+    let may_send = AdminToken::limited(&camera_token, &[Scope::FramesWrite]);
+    Ok((Arc::new(WithAdminToken::new(may_send, accounts)), camera_token.parse()?))
 }
 
 /// Locks the folder of the embedded log; `None` with Kafka.

@@ -13,6 +13,7 @@
 //! Locks are taken in one order: the user, the number of a tenant's subjects, subjects by id, then `face_deleted_galleries`, then galleries by model,
 //! then `face_model_gaps`, `face_models` and `user_faces`.
 
+mod by_ids;
 mod consent;
 mod delete;
 mod enrolled;

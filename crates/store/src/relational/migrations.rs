@@ -1,18 +1,17 @@
 //! The tables, version by version, and the check that a database is empty or ours.
 
+mod email_keys;
+mod foreign;
+
 use sha2::{Digest, Sha256};
-use sqlx::ConnectOptions;
-use sqlx::Row as _;
-use sqlx::sqlite::SqliteConnectOptions;
 
 use super::database::{Relational, Transaction};
-use super::failure::{DatabaseLabel, with_time_limit};
-use super::login_keys::login_key;
 use super::values::values;
 use crate::schema_step::Effect::{self, Adds, Changes};
 use crate::schema_step::compatible_from;
 use crate::{Migrated, StoreError};
-use uuid::Uuid;
+
+pub(super) use foreign::refuse_foreign_file;
 
 /// One step from a version to the next. It must not change after its release, because databases store its checksum.
 struct Migration {
@@ -98,10 +97,8 @@ const MIGRATIONS: &[Migration] = &[
 ];
 /// The version from which on a step records which programs can use the tables after it.
 pub(crate) const COMPATIBLE_VERSIONS: i64 = 4;
-/// The version from which on e-mail addresses are found by [`login_key`].
+/// The version from which on e-mail addresses are found by [`login_key`](super::login_key).
 const EMAIL_KEYS: i64 = 2;
-/// Number of users that one query reads.
-const PAGE: i64 = 1_000;
 
 const VERSIONS_POSTGRES: &str = "\
 CREATE TABLE sightline_schema (
@@ -112,8 +109,6 @@ CREATE TABLE sightline_schema (
 );
 ";
 
-/// `0x534c6163`, "SLac" in the file's header: accounts of Sightline.
-const APPLICATION_ID: i64 = 0x534c_6163;
 const VERSIONS_SQLITE: &str = "\
 CREATE TABLE sightline_schema (
     version INTEGER PRIMARY KEY,
@@ -317,21 +312,6 @@ impl Transaction {
         self.row(sql, values![]).await?.map_or(Ok(0), |row| row.get("known"))
     }
 
-    /// Refuses a database with tables of another program. Tables of extensions are ignored.
-    async fn refuse_foreign(&mut self, label: &DatabaseLabel) -> Result<(), StoreError> {
-        let theirs = if self.is_postgres() {
-            "SELECT relname::TEXT AS theirs FROM pg_class c WHERE relnamespace = current_schema()::regnamespace
-             AND relkind IN ('r', 'p', 'v', 'm', 'S', 'f')
-             AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e') LIMIT 1"
-        } else {
-            "SELECT name AS theirs FROM sqlite_schema LIMIT 1"
-        };
-        match self.row(theirs, values![]).await? {
-            Some(row) => Err(not_ours(label, Some(&row.get::<String>("theirs")?))),
-            None => Ok(()),
-        }
-    }
-
     async fn apply(&mut self, migration: &Migration) -> Result<(), StoreError> {
         let sql = migration.sql(self.is_postgres());
         self.script(sql).await?;
@@ -347,64 +327,6 @@ impl Transaction {
         }
         Ok(())
     }
-
-    /// Computes the key of every e-mail address again, oldest user first. When another account already has the new key, the account
-    /// keeps its old key and is found by its own spelling of the address. So both still sign in.
-    async fn recompute_email_keys(&mut self) -> Result<(), StoreError> {
-        let mut after = Uuid::nil();
-        loop {
-            let sql = "SELECT id, email, email_folded FROM users WHERE id > $1 ORDER BY id LIMIT $2";
-            let page = self.rows(sql, values![after, PAGE]).await?;
-            let Some(last) = page.last() else { return Ok(()) };
-            after = last.get("id")?;
-            for row in &page {
-                let (email, key): (Option<String>, Option<String>) = (row.get("email")?, row.get("email_folded")?);
-                let new = email.as_deref().map(login_key);
-                if new != key {
-                    self.replace_email_key(row.get("id")?, new).await?;
-                }
-            }
-        }
-    }
-
-    async fn replace_email_key(&mut self, user: Uuid, key: Option<String>) -> Result<(), StoreError> {
-        let sql = "UPDATE users SET email_folded = $2 WHERE id = $1 \
-                   AND NOT EXISTS (SELECT 1 FROM users AS other WHERE other.email_folded = $2)";
-        if self.execute(sql, values![user, key.as_deref()]).await? == 0 {
-            tracing::warn!(
-                user.id = %user,
-                "another account has this mailbox in another spelling; this one is found by its own spelling alone"
-            );
-        }
-        Ok(())
-    }
-}
-
-fn not_ours(label: &DatabaseLabel, theirs: Option<&str>) -> StoreError {
-    let such = theirs.map(|name| format!(" (it has {name})")).unwrap_or_default();
-    StoreError::Fatal(format!(
-        "{label} is not empty and not an account database of Sightline{such}; choose another with {} (nothing was changed)",
-        label.setting()
-    ))
-}
-
-/// Refuses a file with tables of another program.
-pub(super) async fn refuse_foreign_file(file: &SqliteConnectOptions, label: &DatabaseLabel) -> Result<(), StoreError> {
-    let mut connection = with_time_limit(label, file.connect()).await?;
-    let sql = "SELECT (SELECT application_id FROM pragma_application_id) AS owner, (SELECT count(*) FROM sqlite_schema) AS objects";
-    let row = with_time_limit(label, sqlx::query(sql).fetch_one(&mut connection)).await;
-    let row = row.map_err(|error| match error {
-        StoreError::Fatal(_) | StoreError::Misconfigured(_) => not_ours(label, None),
-        passing => passing,
-    })?;
-    let (owner, objects): (i64, i64) = (
-        row.try_get("owner").map_err(|error| super::values::unreadable("owner", &error))?,
-        row.try_get("objects").map_err(|error| super::values::unreadable("number of tables", &error))?,
-    );
-    if owner == APPLICATION_ID || (owner == 0 && objects == 0) {
-        return Ok(());
-    }
-    Err(not_ours(label, None))
 }
 
 #[cfg(test)]

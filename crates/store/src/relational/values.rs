@@ -79,7 +79,7 @@ macro_rules! bind_postgres {
             Value::Numbers(numbers) => query.bind(numbers),
             Value::Flag(flag) => query.bind(flag),
             Value::Id(id) => query.bind(id),
-            Value::Time(at) => query.bind(at.map(super::values::to_postgres)),
+            Value::Time(at) => query.bind(at.map(crate::relational::values::to_postgres)),
         })
     };
 }

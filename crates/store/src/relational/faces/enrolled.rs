@@ -10,10 +10,9 @@ use gallery::{GalleryKey, VectorKind};
 use jiff::Timestamp;
 
 use super::gallery_change::{GalleryChange, kind_name};
-use super::subjects::IDS_AT_ONCE;
 use crate::StoreError;
 use crate::relational::database::{Relational, Transaction};
-use crate::relational::values::values;
+use crate::relational::values::{Row, values};
 
 /// An enrolled face.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +23,7 @@ pub struct EnrolledRecord {
     pub source: Option<String>,
 }
 
-/// Counts the enrolled faces of [`IDS_AT_ONCE`] subjects.
+/// Counts the enrolled faces of subjects by [`Relational::rows_by_ids`].
 const FACES_OF: &str = "SELECT subject, count(*) AS faces FROM face_vectors WHERE tenant = $1 AND model = $2 AND kind = $3 \
     AND subject IN ($4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19) GROUP BY subject";
 
@@ -50,17 +49,13 @@ impl Relational {
         gallery: &GalleryKey,
         subjects: &[SubjectId],
     ) -> Result<BTreeMap<SubjectId, u64>, StoreError> {
-        let mut counts = BTreeMap::new();
-        for ids in subjects.chunks(IDS_AT_ONCE) {
-            let mut values = values![&gallery.tenant, &gallery.model, kind_name(VectorKind::Enrolled)];
-            // As where subjects are read by their ids: a repeated one fills the rest.
-            values.extend((0..IDS_AT_ONCE).map(|index| ids[index.min(ids.len() - 1)].into()));
-            for row in self.rows(FACES_OF, values).await? {
-                let faces: i64 = row.get("faces")?;
-                counts.insert(SubjectId::from_uuid(row.get("subject")?), faces.unsigned_abs());
-            }
-        }
-        Ok(counts)
+        let first = values![&gallery.tenant, &gallery.model, kind_name(VectorKind::Enrolled)];
+        let rows = self.rows_by_ids(FACES_OF, first, subjects).await?;
+        let count = |row: &Row| {
+            let faces: i64 = row.get("faces")?;
+            Ok((SubjectId::from_uuid(row.get("subject")?), faces.unsigned_abs()))
+        };
+        rows.iter().map(count).collect()
     }
 
     /// Whether a subject has an enrolled face with this id, for any model.

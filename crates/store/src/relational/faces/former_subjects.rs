@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use contracts::{SubjectId, TenantId};
 use jiff::{SignedDuration, Timestamp};
 
-use super::subjects::IDS_AT_ONCE;
 use crate::StoreError;
 use crate::relational::database::{Relational, Transaction};
 use crate::relational::values::{Row, unreadable, values};
@@ -14,7 +13,7 @@ use crate::relational::values::{Row, unreadable, values};
 /// way, and for a process that ended meanwhile.
 const FIRST_PAUSE: SignedDuration = SignedDuration::from_mins(1);
 
-/// Reads [`IDS_AT_ONCE`] ids.
+/// Reads ids by [`Relational::rows_by_ids`].
 const MERGED_BY_ID: &str = "SELECT id, merged_into FROM face_former_subjects WHERE tenant = $1 AND merged_into IS NOT NULL \
     AND deleted_at IS NULL AND id IN ($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)";
 
@@ -87,16 +86,10 @@ impl Relational {
         tenant: &TenantId,
         ids: &[SubjectId],
     ) -> Result<BTreeMap<SubjectId, SubjectId>, StoreError> {
-        let mut merged = BTreeMap::new();
-        for ids in ids.chunks(IDS_AT_ONCE) {
-            let mut values = values![tenant];
-            // As where subjects are read by their ids: a repeated one fills the rest.
-            values.extend((0..IDS_AT_ONCE).map(|index| ids[index.min(ids.len() - 1)].into()));
-            for row in self.rows(MERGED_BY_ID, values).await? {
-                merged.insert(SubjectId::from_uuid(row.get("id")?), SubjectId::from_uuid(row.get("merged_into")?));
-            }
-        }
-        Ok(merged)
+        let rows = self.rows_by_ids(MERGED_BY_ID, values![tenant], ids).await?;
+        let ids_of =
+            |row: &Row| Ok((SubjectId::from_uuid(row.get("id")?), SubjectId::from_uuid(row.get("merged_into")?)));
+        rows.iter().map(ids_of).collect()
     }
 
     /// When a subject was deleted; `None` if it was not.

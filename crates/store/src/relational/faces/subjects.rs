@@ -14,10 +14,15 @@ use crate::relational::database::{Relational, Transaction};
 use crate::relational::values::{Value, cursor_position, values};
 use crate::{PageCursor, StoreError};
 
-/// Subjects that one statement reads by their ids.
-pub(super) const IDS_AT_ONCE: usize = 16;
+/// Reads a subject.
+const SUBJECT: &str = concat!("SELECT ", subject_columns!(), " FROM face_subjects WHERE tenant = $1 AND id = $2");
 
-/// Reads [`IDS_AT_ONCE`] subjects.
+/// Changes a subject. If its consent did not change, what is left to be done for one that ended stays so.
+const UPDATE: &str = "UPDATE face_subjects SET external_id = $3, name = $4, metadata = $5, consent_given_at = $6, \
+                      consent_until = $7, consent_reference = $8, \
+                      consent_ends_at = CASE WHEN $9 THEN $7 ELSE consent_ends_at END WHERE tenant = $1 AND id = $2";
+
+/// Reads subjects by [`Relational::rows_by_ids`].
 const SUBJECTS_BY_ID: &str = concat!(
     "SELECT ",
     subject_columns!(),
@@ -72,8 +77,7 @@ impl Relational {
 
     /// A subject of the tenant.
     pub async fn subject(&self, tenant: &TenantId, id: SubjectId) -> Result<Option<SubjectRecord>, StoreError> {
-        let sql = concat!("SELECT ", subject_columns!(), " FROM face_subjects WHERE tenant = $1 AND id = $2");
-        self.row(sql, values![tenant, id]).await?.as_ref().map(SubjectRecord::read).transpose()
+        self.row(SUBJECT, values![tenant, id]).await?.as_ref().map(SubjectRecord::read).transpose()
     }
 
     /// The subjects of the tenant with these ids, at most [`MAX_SUBJECTS_PAGE`] of them; unknown ids are left out.
@@ -82,18 +86,10 @@ impl Relational {
         tenant: &TenantId,
         ids: &[SubjectId],
     ) -> Result<BTreeMap<SubjectId, SubjectRecord>, StoreError> {
-        // One statement with a placeholder for each id: the two databases have no common form of a list.
-        let mut found = BTreeMap::new();
-        for ids in ids[..ids.len().min(MAX_SUBJECTS_PAGE as usize)].chunks(IDS_AT_ONCE) {
-            let mut values = values![tenant];
-            // A repeated id fills the rest, so that there is one statement, and the database knows its plan.
-            values.extend((0..IDS_AT_ONCE).map(|index| ids[index.min(ids.len() - 1)].into()));
-            for row in self.rows(SUBJECTS_BY_ID, values).await? {
-                let record = SubjectRecord::read(&row)?;
-                found.insert(record.id, record);
-            }
-        }
-        Ok(found)
+        let ids = &ids[..ids.len().min(MAX_SUBJECTS_PAGE as usize)];
+        let rows = self.rows_by_ids(SUBJECTS_BY_ID, values![tenant], ids).await?;
+        let records = rows.iter().map(SubjectRecord::read);
+        records.map(|record| record.map(|record| (record.id, record))).collect()
     }
 
     /// As [`Self::subjects_by_id`], and for the id of a subject that was merged the one that stays: documents keep the id that they have.
@@ -150,42 +146,48 @@ impl Relational {
         if !transaction.touch_subject(tenant, id, now).await? {
             return Ok(SubjectWriteOutcome::Unknown);
         }
-        let sql = concat!("SELECT ", subject_columns!(), " FROM face_subjects WHERE tenant = $1 AND id = $2");
-        let Some(row) = transaction.row(sql, values![tenant, id]).await? else {
+        let Some(row) = transaction.row(SUBJECT, values![tenant, id]).await? else {
             return Ok(SubjectWriteOutcome::Unknown);
         };
-        let known = SubjectRecord::read(&row)?;
-        let external_id = change.external_id.clone().unwrap_or(known.external_id);
-        let name = change.name.clone().unwrap_or(known.name);
-        let metadata = metadata_text(change.metadata.as_ref().unwrap_or(&known.metadata));
+        let changed = with_change(SubjectRecord::read(&row)?, change, now);
+        let SubjectRecord { external_id, name, metadata, consent, .. } = &changed;
+        let metadata = metadata_text(metadata);
         if let Some(refused) = too_long(external_id.as_deref(), name.as_deref(), Some(&metadata)) {
             return Ok(refused);
         }
-        let consent = match &change.consent {
-            Some(Some(consent)) => Some(consent.clone()),
-            Some(None) => Some(withdrawn(known.consent, now)),
-            None => known.consent,
-        };
-        let sql = "UPDATE face_subjects SET external_id = $3, name = $4, metadata = $5, consent_given_at = $6, \
-                   consent_until = $7, consent_reference = $8, \
-                   consent_ends_at = CASE WHEN $9 THEN $7 ELSE consent_ends_at END WHERE tenant = $1 AND id = $2";
-        let mut row = values![tenant, id, &external_id, &name, metadata];
+        let has_consent_changed = change.consent.is_some();
+        let mut row = values![tenant, id, external_id, name, metadata];
         row.extend(consent_values(consent.as_ref()));
-        // Otherwise what is left to be done for one that ended stays so.
-        row.push(change.consent.is_some().into());
-        let written = transaction.execute(sql, row).await;
+        row.push(has_consent_changed.into());
+        let written = transaction.execute(UPDATE, row).await;
         if let Err(error) = written {
             drop(transaction);
             // Only a unique constraint can refuse it: the external id of another subject.
-            let external_id = external_id.unwrap_or_default();
-            let other = self.subject_by_external_id(tenant, &external_id).await?.filter(|other| other.id != id);
+            let external_id = external_id.as_deref().unwrap_or_default();
+            let other = self.subject_by_external_id(tenant, external_id).await?.filter(|other| other.id != id);
             return other.map(|_| SubjectWriteOutcome::ExternalIdTaken).ok_or(error);
         }
-        if change.consent.is_some() && consent.is_none_or(|consent| !consent.holds(now)) {
+        if has_consent_changed && consent.as_ref().is_none_or(|consent| !consent.holds(now)) {
             transaction.erase_vectors(tenant, id, now).await?;
         }
         transaction.commit().await?;
         Ok(SubjectWriteOutcome::Stored)
+    }
+}
+
+/// A subject as it is after a change.
+fn with_change(known: SubjectRecord, change: &SubjectChange, now: Timestamp) -> SubjectRecord {
+    let SubjectChange { external_id, name, metadata, consent } = change.clone();
+    SubjectRecord {
+        external_id: external_id.unwrap_or(known.external_id),
+        name: name.unwrap_or(known.name),
+        metadata: metadata.unwrap_or(known.metadata),
+        consent: match consent {
+            Some(None) => Some(withdrawn(known.consent, now)),
+            Some(given) => given,
+            None => known.consent,
+        },
+        ..known
     }
 }
 

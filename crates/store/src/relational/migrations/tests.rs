@@ -1,3 +1,5 @@
+use uuid::Uuid;
+
 use super::*;
 
 /// The columns of every table with `NOT NULL` and `UNIQUE`, and the indexes.

@@ -1,10 +1,13 @@
 //! The suite: each function checks one guarantee of [`store::Relational`], with two instances on an empty database.
 
 pub mod answers;
+pub mod consent;
 pub mod credentials;
 pub mod face_models;
 pub mod faces;
+pub mod merging;
 pub mod quota;
+pub mod subjects;
 pub mod uploads;
 pub mod users;
 
@@ -42,27 +45,27 @@ macro_rules! for_each_guarantee {
             quota::a_frame_of_the_last_period_does_not_count_again,
             quota::a_deleted_user_is_not_charged,
             quota::a_user_is_deleted_during_its_requests,
-            faces::a_subject_reads_back_as_it_was,
-            faces::no_subject_is_added_for_a_disabled_or_deleted_user,
-            faces::an_external_id_belongs_to_one_subject_of_a_tenant,
-            faces::subjects_are_listed_without_gap_or_repeat,
-            faces::subjects_are_read_by_their_ids,
-            faces::a_tenant_has_no_more_subjects_than_its_limit,
-            faces::concurrent_additions_do_not_exceed_the_limit,
+            subjects::a_subject_reads_back_as_it_was,
+            subjects::no_subject_is_added_for_a_disabled_or_deleted_user,
+            subjects::an_external_id_belongs_to_one_subject_of_a_tenant,
+            subjects::subjects_are_listed_without_gap_or_repeat,
+            subjects::subjects_are_read_by_their_ids,
+            subjects::a_tenant_has_no_more_subjects_than_its_limit,
+            subjects::concurrent_additions_do_not_exceed_the_limit,
             faces::what_is_too_large_is_refused,
             faces::versions_become_visible_in_order,
             faces::a_deleted_subject_is_found_by_nobody_from_then_on,
             faces::no_vector_outlives_its_subject,
             faces::one_face_is_removed_for_all_models_and_no_other,
-            faces::a_merge_moves_the_vectors_of_all_models,
-            faces::vectors_end_with_the_consent_of_their_subject,
-            faces::without_a_valid_consent_no_vector_is_added,
-            faces::without_a_valid_consent_no_source_is_recorded,
-            faces::a_consent_that_was_never_recorded_can_be_withdrawn,
             faces::another_tenants_faces_are_out_of_reach,
             faces::a_tenants_faces_are_erased_as_a_whole,
-            faces::deleted_and_merged_subjects_are_remembered_until_they_are_forgotten,
             faces::removals_are_swept_after_their_time,
+            merging::a_merge_moves_the_vectors_of_all_models,
+            merging::deleted_and_merged_subjects_are_remembered_until_they_are_forgotten,
+            consent::vectors_end_with_the_consent_of_their_subject,
+            consent::without_a_valid_consent_no_vector_is_added,
+            consent::without_a_valid_consent_no_source_is_recorded,
+            consent::a_consent_that_was_never_recorded_can_be_withdrawn,
             face_models::a_switch_waits_for_every_face_of_every_tenant,
             face_models::subjects_without_a_face_hold_up_a_switch,
             face_models::one_process_makes_vectors_until_its_lease_ends,

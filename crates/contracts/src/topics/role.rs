@@ -1,0 +1,97 @@
+//! The roles of topics.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::shortened;
+
+/// What a topic is for. Code names roles; only `topics.yaml` names topics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", try_from = "String")]
+pub enum TopicRole {
+    /// Frames for the detectors.
+    Frames,
+    /// Results of detectors.
+    Results,
+    /// Alerts of rules.
+    Alerts,
+    /// Results for HTTP requests that wait for them.
+    Replies,
+    /// Frames that can never be processed.
+    FramesDlq,
+    /// Results that can never be processed.
+    ResultsDlq,
+    /// Photographs that verify users.
+    FacesUploads,
+    /// Outcomes of these photographs.
+    FacesVerified,
+    /// Uploads that cannot be read.
+    FacesUploadsDlq,
+}
+
+impl TopicRole {
+    /// All roles.
+    pub const ALL: [Self; 9] = [
+        Self::Frames,
+        Self::Results,
+        Self::Alerts,
+        Self::Replies,
+        Self::FramesDlq,
+        Self::ResultsDlq,
+        Self::FacesUploads,
+        Self::FacesVerified,
+        Self::FacesUploadsDlq,
+    ];
+
+    /// The role as written in the file.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Frames => "frames",
+            Self::Results => "results",
+            Self::Alerts => "alerts",
+            Self::Replies => "replies",
+            Self::FramesDlq => "frames_dlq",
+            Self::ResultsDlq => "results_dlq",
+            Self::FacesUploads => "faces_uploads",
+            Self::FacesVerified => "faces_verified",
+            Self::FacesUploadsDlq => "faces_uploads_dlq",
+        }
+    }
+
+    /// The role of the dead-letter topic. Only topics that a consumer group reads have one.
+    pub const fn dead_letters(self) -> Option<Self> {
+        match self {
+            Self::Frames => Some(Self::FramesDlq),
+            Self::Results => Some(Self::ResultsDlq),
+            Self::FacesUploads => Some(Self::FacesUploadsDlq),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for TopicRole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for TopicRole {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL.into_iter().find(|role| role.as_str() == text).ok_or_else(|| {
+            let known: Vec<&str> = Self::ALL.iter().map(|role| role.as_str()).collect();
+            format!("{:?} is not a role; the roles are {}", shortened(&text), known.join(", "))
+        })
+    }
+}
+
+impl TryFrom<String> for TopicRole {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}

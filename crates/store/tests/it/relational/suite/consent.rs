@@ -1,0 +1,102 @@
+//! Consent: a subject has vectors while its consent holds.
+
+use contracts::api::Consent;
+use gallery::suite::{face, key, subject};
+use jiff::{SignedDuration, Timestamp};
+use store::relational::{MergeOutcome, NewSubject, Relational, SubjectChange, SubjectWriteOutcome, VectorWriteOutcome};
+
+use super::faces::{add, negative, other_model, put, size, tenant};
+use crate::relational::{TwoStores, now};
+
+fn consent(until: Option<Timestamp>) -> SubjectChange {
+    let consent = Consent { given_at: now(), until, reference: Some("form 7, \u{e9}".to_owned()) };
+    SubjectChange { consent: Some(Some(consent)), ..SubjectChange::default() }
+}
+
+const WITHDRAWN: SubjectChange = SubjectChange { external_id: None, name: None, metadata: None, consent: Some(None) };
+
+async fn change(store: &Relational, number: u128, change: &SubjectChange) {
+    let changed = store.change_subject(&tenant("a"), subject(number), change, now()).await.unwrap();
+    assert_eq!(changed, SubjectWriteOutcome::Stored);
+}
+
+pub async fn vectors_end_with_the_consent_of_their_subject(two: &TwoStores) {
+    let (store, other, a, gallery) = (&two.one, &two.other, tenant("a"), key("a"));
+    let (soon, end) = (now() + SignedDuration::from_secs(60), now() + SignedDuration::from_secs(90));
+    let given = consent(Some(soon));
+    let new = NewSubject { consent: given.consent.clone().unwrap(), ..subject_with_id(subject(1)) };
+    assert_eq!(store.add_subject(&a, None, &new, now()).await.unwrap(), SubjectWriteOutcome::Stored);
+    assert_eq!(other.subject(&a, subject(1)).await.unwrap().unwrap().consent, new.consent);
+    add(store, "a", [2]).await;
+    for number in 1..=4 {
+        put(store, &gallery, &[face(number, number % 2 + 1)]).await;
+    }
+    put(store, &other_model("a"), &[face(5, 1), negative(6, 1)]).await;
+    let (.., version) = size(other, &gallery).await;
+
+    assert!(other.ended_consents(now(), 9).await.unwrap().is_empty(), "it still holds");
+    assert_eq!(other.ended_consents(end, 9).await.unwrap(), [(a.clone(), subject(1))]);
+    // Renewed before it is enforced.
+    change(store, 1, &consent(Some(end))).await;
+    assert_eq!(other.end_consent(&a, subject(1), soon).await.unwrap(), 0);
+    assert_eq!(size(other, &gallery).await, (4, 2, version));
+    assert_eq!(other.end_consent(&a, subject(1), end).await.unwrap(), 4);
+    assert_eq!(size(store, &gallery).await, (2, 1, version + 1), "a later search sees it");
+    assert_eq!(size(store, &other_model("a")).await.0, 0);
+    assert_eq!(other.ended_consents(end, 9).await.unwrap().len(), 1, "its images may be left");
+    other.finish_consent(&a, subject(1), end).await.unwrap();
+    assert!(other.ended_consents(end, 9).await.unwrap().is_empty(), "it is enforced once");
+    assert!(other.subject(&a, subject(1)).await.unwrap().unwrap().consent.is_some(), "what was given stays on record");
+
+    change(store, 2, &consent(None)).await;
+    assert_eq!(size(other, &gallery).await.0, 2, "it has no end");
+    change(store, 2, &WITHDRAWN).await;
+    assert_eq!(size(other, &gallery).await, (0, 0, version + 2));
+    let withdrawn = other.subject(&a, subject(2)).await.unwrap().unwrap().consent.unwrap();
+    assert!(withdrawn.given_at < withdrawn.until.unwrap() && !withdrawn.holds(now()), "it ended: {withdrawn:?}");
+    let outcome = other.put_vectors(&gallery, &[face(2, 2)], now()).await.unwrap();
+    assert_eq!(outcome, VectorWriteOutcome::NoConsent(subject(2)), "a face that was on its way");
+    // A change of something else leaves what is to be done.
+    let name = SubjectChange { name: Some(Some("Ann".to_owned())), ..SubjectChange::default() };
+    change(store, 2, &name).await;
+    assert!(other.is_consent_to_end(&a, subject(2), now()).await.unwrap());
+    assert_eq!(other.end_consent(&a, subject(2), now()).await.unwrap(), 0);
+    other.finish_consent(&a, subject(2), now()).await.unwrap();
+    assert!(!other.is_consent_to_end(&a, subject(2), now()).await.unwrap());
+    let merged = store.merge_subjects(&a, subject(2), subject(1), now()).await.unwrap();
+    assert_eq!(merged, MergeOutcome::NoConsent(subject(2)), "its consent ended");
+}
+
+pub async fn without_a_valid_consent_no_vector_is_added(two: &TwoStores) {
+    let (optional, required, gallery) = (&two.one, two.other.clone().requiring_consent(true), key("a"));
+    add(optional, "a", 1..=3).await;
+    let outcome = async |store: &Relational, number, owner, at| {
+        store.put_vectors(&gallery, &[face(number, owner)], at).await.unwrap()
+    };
+    let refused = |number| VectorWriteOutcome::NoConsent(subject(number));
+    assert_eq!(outcome(&required, 1, 1, now()).await, refused(1));
+    assert_eq!(required.enrolled_without_consent().await.unwrap(), None);
+    assert_eq!(outcome(optional, 1, 1, now()).await, VectorWriteOutcome::Stored);
+    assert_eq!(required.enrolled_without_consent().await.unwrap(), Some(subject(1)));
+
+    let soon = now() + SignedDuration::from_secs(60);
+    change(optional, 2, &consent(Some(soon))).await;
+    assert_eq!(outcome(&required, 2, 2, now()).await, VectorWriteOutcome::Stored);
+    for store in [optional, &required] {
+        assert_eq!(outcome(store, 3, 2, soon).await, refused(2), "it ended");
+    }
+    // The faces of the first have no consent in the third, who gave none.
+    let merge = async |into| required.merge_subjects(&gallery.tenant, subject(1), subject(into), now()).await.unwrap();
+    assert_eq!(merge(3).await, MergeOutcome::NoConsent(subject(3)));
+    assert_eq!(merge(2).await, MergeOutcome::Merged(1));
+    let (moves, stays) = (consent(Some(soon)), consent(None));
+    add(optional, "a", 4..=5).await;
+    change(optional, 4, &moves).await;
+    change(optional, 5, &stays).await;
+    assert_eq!(outcome(optional, 4, 4, now()).await, VectorWriteOutcome::Stored);
+    let merged = optional.merge_subjects(&gallery.tenant, subject(4), subject(5), now()).await.unwrap();
+    assert_eq!(merged, MergeOutcome::Merged(1));
+    let kept = optional.subject(&gallery.tenant, subject(5)).await.unwrap().unwrap().consent.unwrap();
+    assert_eq!(kept.until, Some(soon), "its faces are compared as long as the earlier consent holds");
+    assert_eq!(required.enrolled_without_consent().await.unwrap(), None);
+}
