@@ -3,7 +3,9 @@
 use contracts::api::Consent;
 use gallery::suite::{face, key, subject};
 use jiff::{SignedDuration, Timestamp};
-use store::relational::{MergeOutcome, NewSubject, Relational, SubjectChange, SubjectWriteOutcome, VectorWriteOutcome};
+use store::relational::{
+    EnrolledRecord, Gap, MergeOutcome, NewSubject, Relational, SubjectChange, SubjectWriteOutcome, VectorWriteOutcome,
+};
 
 use super::faces::{add, negative, other_model, put, size, tenant};
 use crate::relational::{TwoStores, now};
@@ -99,4 +101,63 @@ pub async fn without_a_valid_consent_no_vector_is_added(two: &TwoStores) {
     let kept = optional.subject(&gallery.tenant, subject(5)).await.unwrap().unwrap().consent.unwrap();
     assert_eq!(kept.until, Some(soon), "its faces are compared as long as the earlier consent holds");
     assert_eq!(required.enrolled_without_consent().await.unwrap(), None);
+}
+
+/// The caller deletes the image that it has kept meanwhile.
+pub async fn without_a_valid_consent_no_source_is_recorded(two: &TwoStores) {
+    let (optional, required, gallery) = (&two.one, two.other.clone().requiring_consent(true), key("a"));
+    let (soon, target) = (now() + SignedDuration::from_secs(60), other_model("a").model);
+    add(optional, "a", 1..=2).await;
+    put(optional, &gallery, &[face(1, 1), face(2, 2)]).await;
+    change(optional, 2, &consent(Some(soon))).await;
+    let gaps = [face(1, 1).id, face(2, 2).id].map(|id| (id, Gap::ImageNotKept));
+    optional.put_gaps(&gallery, &target, &gaps).await.unwrap();
+    let set = async |store: &Relational, number, at| {
+        store.set_source(&gallery, face(number, number).id, "kept", at).await.unwrap()
+    };
+    // Those that are to be tried again, with what they were made of.
+    let again = async || {
+        let faces = optional.faces_to_embed(&gallery, &target, None, 9).await.unwrap();
+        faces.into_iter().map(|face| (face.subject, face.source)).collect::<Vec<_>>()
+    };
+
+    assert!(!set(&required, 1, now()).await, "it gave none");
+    assert!(!set(&required, 2, soon).await, "it ended, and its faces are not erased yet");
+    assert!(!set(optional, 2, soon).await, "it ended, also where none is required");
+    assert!(again().await.is_empty(), "nothing is changed");
+    for number in [1, 2] {
+        let enrolled = EnrolledRecord { id: face(number, number).id, source: None };
+        assert_eq!(optional.enrolled_faces(&gallery, subject(number)).await.unwrap(), [enrolled]);
+    }
+
+    assert!(set(&required, 2, now()).await);
+    assert!(set(optional, 1, now()).await, "none is required");
+    let kept = |number| (subject(number), Some("kept".to_owned()));
+    assert_eq!(again().await, [kept(1), kept(2)]);
+}
+
+/// Nobody knows whether one was given before it was recorded. From now on it is known that it does not hold.
+pub async fn a_consent_that_was_never_recorded_can_be_withdrawn(two: &TwoStores) {
+    let (store, other, a, gallery) = (&two.one, &two.other, tenant("a"), key("a"));
+    add(store, "a", 1..=2).await;
+    put(store, &gallery, &[face(1, 1), negative(2, 1), face(3, 2)]).await;
+    put(store, &other_model("a"), &[face(1, 1)]).await;
+    let (.., version) = size(other, &gallery).await;
+
+    change(store, 1, &WITHDRAWN).await;
+
+    assert_eq!(size(other, &gallery).await, (1, 1, version + 1), "a later search sees it");
+    assert_eq!(size(other, &other_model("a")).await.0, 0);
+    let recorded = async || other.subject(&a, subject(1)).await.unwrap().unwrap().consent.expect("it is on record");
+    let ended = recorded().await;
+    assert_eq!((ended.until, &ended.reference), (Some(ended.given_at), &None), "it held at no time");
+    assert_eq!(other.ended_consents(now(), 9).await.unwrap(), [(a.clone(), subject(1))], "its images may be left");
+    let late = other.put_vectors(&gallery, &[face(1, 1)], now()).await.unwrap();
+    assert_eq!(late, VectorWriteOutcome::NoConsent(subject(1)), "a face that was on its way");
+    change(store, 1, &WITHDRAWN).await;
+    assert_eq!(recorded().await, ended, "a repeat changes nothing");
+
+    change(store, 1, &consent(None)).await;
+    put(other, &gallery, &[face(1, 1)]).await;
+    assert!(other.ended_consents(now(), 9).await.unwrap().is_empty(), "it is given now");
 }
