@@ -322,7 +322,7 @@ mod tests {
                 queries.push(Query::frames(&scope, &FrameFilter { stream: stream.clone(), ..Default::default() }));
                 queries.push(Query::detections(&scope, &detections));
                 queries.push(Query::detections(&scope, &labelled));
-                let attributes = vec![("colour".parse().unwrap(), "red".to_owned())];
+                let attributes = vec![("colour".parse().unwrap(), vec!["red".to_owned()])];
                 queries.push(Query::detections(&scope, &DetectionFilter { attributes, ..detections }));
                 queries.push(Query::alerts(&scope, &AlertFilter { stream, ..Default::default() }));
             }

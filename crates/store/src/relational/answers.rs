@@ -96,8 +96,9 @@ fn verified_key(tenant: &TenantId) -> String {
 impl Relational {
     /// The same database, with a cache of answers. Every handle that changes faces needs the same cache.
     #[must_use]
-    pub fn with_answers(self, answers: Arc<dyn AnswerCache>) -> Self {
-        Self { answers: Some(answers), ..self }
+    pub fn with_answers(mut self, answers: Arc<dyn AnswerCache>) -> Self {
+        self.answers = Some(answers);
+        self
     }
 
     /// Whether a photograph verified a user, as [`Self::verified_at`] says. From the cache, if it has the answer.
