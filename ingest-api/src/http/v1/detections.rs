@@ -101,8 +101,9 @@ fn confidence(text: &str) -> Result<f64, Invalid> {
 pub async fn list(
     State(app): State<App>,
     caller: Authorized<DetectionsRead>,
-    StrictQuery((listed, (query, attributes))): StrictQuery<(ListQuery, (DetectionQuery, AttributeFilters))>,
+    StrictQuery((listed, filters)): StrictQuery<(ListQuery, (DetectionQuery, AttributeFilters))>,
 ) -> Result<Json<Page<DetectionView>>, ApiError> {
+    let (query, attributes) = filters;
     let DetectionQuery { label, category, make, min_confidence } = query;
     let filter = DetectionFilter {
         from: listed.from,
