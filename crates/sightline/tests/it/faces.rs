@@ -222,7 +222,7 @@ async fn a_person_is_found_on_detections_from_before_a_merge() {
         let items = page["items"].as_array().unwrap().iter();
         items.map(|item| format!("/v1/detections/{}", item["id"].as_str().unwrap())).collect::<Vec<_>>()
     };
-    assert_eq!(found(&ann, &stays).await, [of_stays.clone()]);
+    assert_eq!(found(&ann, &stays).await, std::slice::from_ref(&of_stays));
 
     let merge = format!("/v1/faces/subjects/{stays}/merge");
     assert_eq!(ann.json(Method::POST, &merge, json!({"from": merged})).await.0, StatusCode::OK);

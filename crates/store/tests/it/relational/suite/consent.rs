@@ -7,7 +7,7 @@ use store::relational::{
     EnrolledRecord, Gap, MergeOutcome, NewSubject, Relational, SubjectChange, SubjectWriteOutcome, VectorWriteOutcome,
 };
 
-use super::faces::{add, negative, other_model, put, size, tenant};
+use super::faces::{add, negative, other_model, put, size, subject_with_id, tenant};
 use crate::relational::{TwoStores, now};
 
 fn consent(until: Option<Timestamp>) -> SubjectChange {
