@@ -182,7 +182,7 @@ pub struct PhotoAccepted {
     pub id: Uuid,
 }
 
-/// The outcome of the photograph of a user that was decided last.
+/// The outcome of a user's photographs that was decided last.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LatestPhoto {
     /// Id of the photograph, from the response to `POST /v1/users/me/photo`; `ce_id` of the event.

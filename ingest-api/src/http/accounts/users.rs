@@ -110,8 +110,8 @@ pub struct ProfileView {
     /// Whether a photograph of the user was verified, and its face is still enrolled. A change shows in the next response; while a server fails,
     /// it may take ten seconds.
     pub verified: bool,
-    /// The outcome of the photograph that was decided last, for 62 days. Missing without one, and after the deletion of the face with
-    /// which it was compared.
+    /// The outcome of the user's photographs that was decided last, for 62 days. Missing without one. `enrolled`, `matched`,
+    /// `another_person` and `other_model` are shown only while the user is verified.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub photo: Option<LatestPhoto>,
 }

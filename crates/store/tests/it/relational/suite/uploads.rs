@@ -196,8 +196,10 @@ pub async fn a_face_of_another_model_is_not_compared(two: &TwoStores) {
     assert_eq!(decided(later_one).outcome, UploadOutcome::OtherModel);
     // Who deletes the subject begins anew, with the model that compares then.
     let subject = two.one.subjects(&tenant, None, 9).await.unwrap()[0].id;
+    assert_eq!(shown(&two.other, ann, &tenant).await, (true, Some(UploadOutcome::OtherModel)));
     two.one.delete_subject(&tenant, subject, now()).await.unwrap().unwrap();
     assert_eq!(two.other.verified_at(ann, &tenant).await.unwrap(), None);
+    assert_eq!(shown(&two.other, ann, &tenant).await, (false, None), "it is about the deleted face");
     // A photograph from before the deletion, which was read before it, does not enrol the person again.
     let earlier = UploadedFace { written_at: now() - SignedDuration::from_secs(60), ..photographed(1) };
     let refused = two.other.decide_upload(&upload(9, 9, Some("z")), ann, &earlier, now()).await.unwrap();
