@@ -377,4 +377,10 @@ CREATE INDEX face_upload_attempts_by_time ON face_upload_attempts (began_at);
 INSERT INTO sightline_schema (version, name, checksum, applied_at, compatible_from)
 VALUES (10, 'uploads', '9a8e42cd68b8b5cbae58ae63ae35d28616636d8dc2f9df7c92cec35b234498bc', now(), 2);
 
+-- The latest outcome of a user is read by this index alone, however many photographs the user has sent.
+CREATE INDEX face_upload_outcomes_by_user_and_time ON face_upload_outcomes (user_id, decided_at, log_offset);
+
+INSERT INTO sightline_schema (version, name, checksum, applied_at, compatible_from)
+VALUES (11, 'latest_outcomes', '915a051cbb4dcf2d1bb4c2a5bc1ca8696b7e1ef8c7cb1d5910823221ae8dd8b8', now(), 2);
+
 COMMIT;

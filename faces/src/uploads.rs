@@ -24,13 +24,14 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
-use bus::{Bus, ConsumerOptions};
+use bus::{Bus, BusError, ConsumerOptions};
 use consumer_kit::{Group, Retry, Sender, backoff, repeat};
 use contracts::topics::RETENTION_RESERVE;
 use contracts::{TopicRole, Topics, groups};
 use metrics::counter;
 use platform::Health;
 use store::Relational;
+use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 use crate::encoder::Encoders;
@@ -54,12 +55,19 @@ pub struct Uploads {
     /// The folder.
     pub folder: Arc<UploadFolder>,
     waiting: Waiting,
+    topic_id: Arc<OnceCell<String>>,
 }
 
 impl Uploads {
     /// Uploads that are announced on this log.
     pub fn new(bus: Arc<dyn Bus>, folder: Arc<UploadFolder>) -> Self {
-        Self { bus, folder, waiting: Waiting::default() }
+        Self { bus, folder, waiting: Waiting::default(), topic_id: Arc::default() }
+    }
+
+    /// Id of the topic, by which outcomes are stored. The log is asked once, so that responses and outcomes have the same.
+    pub(crate) async fn topic_id(&self) -> Result<&str, BusError> {
+        let asked = || self.bus.topic_id(TopicRole::FacesUploads);
+        self.topic_id.get_or_try_init(asked).await.map(String::as_str)
     }
 
     /// Adds to what `/readyz` shows whether uploads wait, and for what.
@@ -102,8 +110,8 @@ pub(crate) async fn consume(
 }
 
 async fn verify(uploads: &Uploads, verifier: Verifier, stop: CancellationToken) -> anyhow::Result<()> {
-    let Uploads { bus, folder, waiting } = uploads;
-    let Some(topic_id) = topic_id(&**bus, &stop).await? else { return Ok(()) };
+    let Uploads { bus, folder, waiting, .. } = uploads;
+    let Some(topic_id) = topic_id(uploads, &stop).await? else { return Ok(()) };
     let sender = Sender::new(bus.producer(), stop.clone());
     let group = Group {
         role: TopicRole::FacesUploads,
@@ -117,11 +125,11 @@ async fn verify(uploads: &Uploads, verifier: Verifier, stop: CancellationToken) 
 }
 
 /// The id of the topic of uploads; `None` when `stop` comes first.
-async fn topic_id(bus: &dyn Bus, stop: &CancellationToken) -> anyhow::Result<Option<String>> {
+async fn topic_id(uploads: &Uploads, stop: &CancellationToken) -> anyhow::Result<Option<String>> {
     let mut retry = Retry::new("the topic of uploads cannot be looked up", backoff::READ, stop);
     loop {
-        match bus.topic_id(TopicRole::FacesUploads).await {
-            Ok(id) => return Ok(Some(id)),
+        match uploads.topic_id().await {
+            Ok(id) => return Ok(Some(id.to_owned())),
             Err(error) => match retry.wait_or_fail(error).await {
                 Ok(()) => {}
                 Err(interrupted) => return interrupted.end().map(|()| None),

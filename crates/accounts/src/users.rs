@@ -3,7 +3,8 @@
 use contracts::{TenantId, UserId};
 use store::PageCursor;
 use store::relational::{
-    AccessChange, Identity, LinkedIdentity, NewUser, PasswordHash, Role, UserLimit, UserRecord, UserWriteOutcome,
+    AccessChange, Identity, LinkedIdentity, NewUser, PasswordHash, PhotoStatus, Role, UserLimit, UserRecord,
+    UserWriteOutcome,
 };
 use uuid::Uuid;
 
@@ -136,9 +137,9 @@ impl AccountsService {
         self.store.user(id).await?.ok_or(AccountError::NotFound("user"))
     }
 
-    /// Whether a photograph verified a user, whose face was not deleted since. As it was at most [`store::relational::ANSWER_LIFE`] ago.
-    pub async fn is_verified(&self, user: &UserRecord) -> Result<bool, AccountError> {
-        Ok(self.store.is_verified(user.id, &user.tenant).await?)
+    /// What the photographs of a user have shown. As it was at most [`store::relational::ANSWER_LIFE`] ago.
+    pub async fn photo_status(&self, user: &UserRecord) -> Result<PhotoStatus, AccountError> {
+        Ok(self.store.photo_status(user.id, &user.tenant).await?)
     }
 
     /// A user by its user name or e-mail address.

@@ -21,8 +21,8 @@ use crate::result::FailureCode;
 
 pub use face_model::{EmbeddedFaces, FaceModelChange, FaceModelStatus, MissingFace, SubjectWithoutFace};
 pub use faces::{
-    EnrolledFace, EnrolledImages, Enrolment, FaceMatch, FaceQuality, FaceSearch, ImageVerdict, NoNegative, NotSame,
-    PhotoAccepted, Rejection, Verification,
+    EnrolledFace, EnrolledImages, Enrolment, FaceMatch, FaceQuality, FaceSearch, ImageVerdict, LatestPhoto, NoNegative,
+    NotSame, PhotoAccepted, Rejection, Verification,
 };
 pub use streams::{ReportedState, StreamReport, StreamSettings, StreamState, StreamStateView, StreamView};
 pub use subjects::{

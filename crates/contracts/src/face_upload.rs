@@ -182,6 +182,11 @@ impl UploadOutcome {
     pub const fn is_verified(self) -> bool {
         matches!(self, Self::Enrolled | Self::Matched)
     }
+
+    /// Whether it says something about the face that is enrolled as the user's, and so ends with it.
+    pub const fn is_about_enrolled_face(self) -> bool {
+        matches!(self, Self::Enrolled | Self::Matched | Self::AnotherPerson | Self::OtherModel)
+    }
 }
 
 impl fmt::Display for UploadOutcome {

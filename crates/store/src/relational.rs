@@ -44,8 +44,8 @@ pub use faces::{
     Coverage, DecidedUpload, DeletedSubject, EnrolledRecord, ErasedFaces, FaceCounts, FaceModels, FaceSearch,
     FaceToEmbed, FormerSubject, Gap, MAX_EXTERNAL_ID_BYTES, MAX_METADATA_BYTES, MAX_SUBJECT_NAME_BYTES,
     MAX_SUBJECTS_PAGE, MAX_VECTORS_AT_ONCE, MAX_VECTORS_OF_SUBJECT, MergeOutcome, Metadata, NewSubject, NewUpload,
-    REMOVALS_KEPT, SourcedVector, SubjectChange, SubjectRecord, SubjectWithout, SubjectWriteOutcome, SwitchOutcome,
-    UploadDecision, UploadPlace, UploadedFace, VectorWriteOutcome,
+    PhotoStatus, REMOVALS_KEPT, SourcedVector, SubjectChange, SubjectRecord, SubjectWithout, SubjectWriteOutcome,
+    SwitchOutcome, UploadDecision, UploadPlace, UploadedFace, VectorWriteOutcome,
 };
 pub use identities::{Identity, LinkedIdentity};
 pub use login_keys::login_key;

@@ -11,8 +11,9 @@ use api_kit::routes;
 use api_kit::scope::FacesWrite;
 use axum::Json;
 use axum::extract::State;
+use bus::Position;
 use contracts::api::{PhotoAccepted, Problem};
-use contracts::{Event, FaceUpload, TenantId};
+use contracts::{Event, FaceUpload, FaceVerifiedEvent, TenantId};
 use http::StatusCode;
 
 use super::error::FaceError;
@@ -29,7 +30,8 @@ pub fn routes() -> Routes {
 }
 
 /// Sends a photograph that verifies the current user. The first one enrols the face, and later ones must show the same person. The outcome
-/// is `verified` of `GET /v1/users/me`, and an event on the topic `faces_verified`. The image is deleted after its verification.
+/// is `photo` of `GET /v1/users/me`, with the `id` of this response, and an event on the topic `faces_verified`. The image is deleted
+/// after its verification.
 #[utoipa::path(
     post, path = "/v1/users/me/photo", operation_id = "send_photo", tag = "users",
     request_body(content(("image/jpeg"), ("image/png"), ("image/webp"))),
@@ -52,18 +54,26 @@ pub async fn send_photo(
     let user_id = caller.user.ok_or(FaceError::NoUser)?;
     let user = app.database.user(user_id).await?.ok_or(FaceError::NoUser)?;
     let username = user.username.or(user.email).unwrap_or_default();
+    // Before anything is stored, because it may fail.
+    let topic_id = uploads.topic_id().await.map_err(ServiceError::from)?.to_owned();
     // In a task that ends even if the client goes away: a file without a message would count against the user for days.
     let sending = tokio::spawn(async move {
         let path = write(&uploads.folder, &caller.tenant, &image).await?;
-        send(&uploads, FaceUpload { username, path, user_id: Some(user_id) }).await
+        send(&uploads, &topic_id, FaceUpload { username, path, user_id: Some(user_id) }).await
     });
-    let path = sending.await.map_err(|error| ServiceError::Internal(error.into()))??;
-    Ok((StatusCode::ACCEPTED, Json(PhotoAccepted { path })))
+    let accepted = sending.await.map_err(|error| ServiceError::Internal(error.into()))??;
+    Ok((StatusCode::ACCEPTED, Json(accepted)))
 }
 
-/// Sends the message of a file that is written. Returns the path of the file, which is deleted after a failure.
-async fn send(uploads: &Uploads, upload: FaceUpload) -> Result<String, ApiError> {
-    let Err(error) = publish(uploads, &upload).await else { return Ok(upload.path) };
+/// Sends the message of a file that is written. After a failure, the file is deleted.
+async fn send(uploads: &Uploads, topic_id: &str, upload: FaceUpload) -> Result<PhotoAccepted, ApiError> {
+    let error = match publish(uploads, &upload).await {
+        Ok(Position { partition, offset }) => {
+            let id = FaceVerifiedEvent::id_at(topic_id, partition, offset);
+            return Ok(PhotoAccepted { path: upload.path, id });
+        }
+        Err(error) => error,
+    };
     let folder = Arc::clone(&uploads.folder);
     // What stays is swept when no message can name it any more.
     let removed = tokio::task::spawn_blocking(move || folder.remove(&upload.path)).await;
@@ -92,10 +102,10 @@ fn disk_failure(error: &io::Error) -> ServiceError {
     }
 }
 
-async fn publish(uploads: &Uploads, upload: &FaceUpload) -> Result<(), ApiError> {
+async fn publish(uploads: &Uploads, upload: &FaceUpload) -> Result<Position, ApiError> {
     let sent = uploads.bus.producer().send(FaceUpload::ROLE, upload.to_message()).map_err(ServiceError::from)?;
     match tokio::time::timeout(ACK_TIMEOUT, sent).await {
-        Ok(Ok(_)) => Ok(()),
+        Ok(Ok(position)) => Ok(position),
         Ok(Err(error)) => Err(ServiceError::from(error).into()),
         Err(_) => {
             let cause = format!("the broker did not acknowledge within {ACK_TIMEOUT:?}");

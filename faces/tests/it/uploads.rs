@@ -176,6 +176,37 @@ async fn a_photograph_waits_in_the_folder_with_its_message() {
 }
 
 #[tokio::test]
+async fn the_answer_to_a_photograph_has_the_id_of_its_outcome() {
+    has_the_id(&TestUploads::start(None).await).await;
+}
+
+#[tokio::test]
+#[ignore = "needs kafka"]
+async fn the_answer_to_a_photograph_on_kafka_has_the_id_of_its_outcome() {
+    has_the_id(&TestUploads::on_kafka().await).await;
+}
+
+async fn has_the_id(test: &TestUploads) {
+    let ann = test.user("ann").await;
+    let mut expected = Vec::new();
+    for _ in 0..2 {
+        let (status, accepted) =
+            test.service.send(&ann.token(), Method::POST, "/v1/users/me/photo", PNG.to_vec()).await;
+        assert_eq!(status, StatusCode::ACCEPTED, "{accepted}");
+        let text = |field: &str| accepted[field].as_str().unwrap().to_owned();
+        // Without a model it waits, and without its file it is refused.
+        std::fs::remove_file(test.root.join(text("path"))).unwrap();
+        expected.push((text("path"), text("id"), UploadOutcome::FileMissing));
+    }
+    let events = test.events().await;
+    let found: Vec<_> =
+        events.into_iter().map(|event| (event.data.path, event.id.to_string(), event.data.outcome)).collect();
+    assert_eq!(found, expected);
+    let latest = test.database().photo_status(ann.id, &ann.tenant).await.unwrap().photo.unwrap();
+    assert_eq!((latest.id.to_string(), latest.outcome), (expected[1].1.clone(), UploadOutcome::FileMissing));
+}
+
+#[tokio::test]
 async fn a_photograph_whose_message_cannot_be_sent_does_not_stay() {
     let (test, _answers) = TestUploads::start_answering(Answer::Refuse).await;
     let ann = test.user("ann").await;

@@ -1,10 +1,13 @@
 //! Bodies of the routes that take or name a face: enrolment, comparison, rejection.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 use super::Problem;
 use crate::detection::BoundingBox;
+use crate::face_upload::UploadOutcome;
 use crate::ids::{SubjectId, VectorId};
 
 /// The outcome of rejecting the subject of a detection, or of taking that back.
@@ -175,4 +178,18 @@ pub struct FaceMatch {
 pub struct PhotoAccepted {
     /// Its path in the folder of uploads, which the event with the outcome has too.
     pub path: String,
+    /// Its id, which its outcome has too: `photo.id` of `GET /v1/users/me`, and `ce_id` of the event.
+    pub id: Uuid,
+}
+
+/// The outcome of a user's photographs that was decided last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LatestPhoto {
+    /// Id of the photograph, from the response to `POST /v1/users/me/photo`; `ce_id` of the event.
+    pub id: Uuid,
+    /// The outcome.
+    pub outcome: UploadOutcome,
+    /// When that was decided.
+    #[schema(value_type = String, format = DateTime)]
+    pub decided_at: Timestamp,
 }

@@ -3,19 +3,20 @@
 //! ```text
 //! question ──▶ AnswerCache ──▶ answer
 //!                 ▲ │ none ──▶ database ──▶ put, unless something was forgotten since the question
-//!                 └ forget ◀── commit of a transaction that changes faces
+//!                 └ forget ◀── commit of a transaction that changes faces or decides a photograph
 //! ```
 //!
-//! In: questions, and the transactions of this handle that change faces. Out: answers, from memory ([`LocalAnswers`]) or from a cache that
-//! all instances share (Redis, in `accounts`).
+//! In: questions, and the transactions of this handle that change faces or decide photographs. Out: answers, from memory
+//! ([`LocalAnswers`]) or from a cache that all instances share (Redis, in `accounts`).
 //!
 //! Promised:
 //! - A question that begins after a change has returned gets the changed answer, on any instance: the last step of every transaction
-//!   that changes the faces of a tenant forgets the answers about it. No caller can omit it.
+//!   that changes the faces of a tenant, or stores the outcome of a photograph of its user, forgets the answers about it. No caller can
+//!   omit it.
 //! - An answer that was read before a change is not stored after it: [`AnswerCache::put`] refuses what was read before a `forget`.
 //! - An answer is used for at most [`ANSWER_LIFE`], which begins before it is read. That bounds what the first promise does not cover: a
 //!   cache that does not answer to the `forget`, a process or a request that ends between commit and `forget`, a database that is
-//!   restored, and changes by handles without the cache.
+//!   restored, outcomes whose retention ends, and changes by handles without the cache.
 //! - While the cache cannot be used, the database answers. No call fails because of it.
 //! - The answers about a user are forgotten with the user, and nothing about it stays in the cache.
 
@@ -27,13 +28,11 @@ use async_trait::async_trait;
 use contracts::{TenantId, UserId};
 
 use super::database::{Relational, Transaction};
+use super::faces::PhotoStatus;
 use crate::{ExpiringTexts, StoreError};
 
 /// How long an answer is used at most.
 pub const ANSWER_LIFE: Duration = Duration::from_secs(10);
-
-const YES: &str = "yes";
-const NO: &str = "no";
 
 /// What a cache has under a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,7 +87,7 @@ impl AnswerCache for LocalAnswers {
     }
 }
 
-/// Where it is kept whether the one user of a tenant is verified.
+/// Where it is kept what the photographs of the one user of a tenant have shown.
 fn verified_key(tenant: &TenantId) -> String {
     format!("verified:{tenant}")
 }
@@ -101,25 +100,26 @@ impl Relational {
         self
     }
 
-    /// Whether a photograph verified a user, as [`Self::verified_at`] says. From the cache, if it has the answer.
-    pub async fn is_verified(&self, user: UserId, tenant: &TenantId) -> Result<bool, StoreError> {
+    /// What the photographs of a user have shown. From the cache, if it has the answer.
+    pub async fn photo_status(&self, user: UserId, tenant: &TenantId) -> Result<PhotoStatus, StoreError> {
         let (key, asked) = (verified_key(tenant), Instant::now());
         let cached = match &self.answers {
             // Before the database is read, so that a change in between is noticed.
             Some(answers) => answers.get(&key).await,
             None => None,
         };
-        match cached.as_ref().and_then(|cached| cached.answer.as_deref()) {
-            Some(YES) => return Ok(true),
-            Some(NO) => return Ok(false),
-            _ => {}
+        let answer = cached.as_ref().and_then(|cached| cached.answer.as_deref());
+        // An answer that cannot be read is one of another version, and is replaced.
+        if let Some(status) = answer.and_then(|answer| serde_json::from_str(answer).ok()) {
+            return Ok(status);
         }
-        let verified = self.verified_at(user, tenant).await?.is_some();
+        let status = self.read_photo_status(user, tenant).await?;
         if let Some((answers, cached)) = self.answers.as_ref().zip(cached) {
-            let (answer, life) = (if verified { YES } else { NO }, ANSWER_LIFE.saturating_sub(asked.elapsed()));
-            answers.put(&key, answer, cached.forgotten, life).await;
+            let answer = serde_json::to_string(&status);
+            let answer = answer.map_err(|error| StoreError::Fatal(format!("an answer cannot be written: {error}")))?;
+            answers.put(&key, &answer, cached.forgotten, ANSWER_LIFE.saturating_sub(asked.elapsed())).await;
         }
-        Ok(verified)
+        Ok(status)
     }
 
     /// Forgets the answers about a tenant whose faces were erased.
@@ -136,8 +136,8 @@ impl Relational {
 }
 
 impl Transaction {
-    /// Has the answers about a tenant forgotten at the end of this transaction, which changes its faces.
-    pub(super) fn changes_faces_of(&mut self, tenant: &TenantId) {
+    /// Has the answers about a tenant forgotten at the end of this transaction, which changes its faces or decides a photograph.
+    pub(super) fn changes_answers_about(&mut self, tenant: &TenantId) {
         self.answers.about(tenant);
     }
 }

@@ -43,5 +43,5 @@ pub use subject_records::{
     MAX_EXTERNAL_ID_BYTES, MAX_METADATA_BYTES, MAX_SUBJECT_NAME_BYTES, MAX_SUBJECTS_PAGE, Metadata, NewSubject,
     SubjectChange, SubjectRecord, SubjectWriteOutcome,
 };
-pub use uploads::{DecidedUpload, NewUpload, UploadDecision, UploadPlace, UploadedFace};
+pub use uploads::{DecidedUpload, NewUpload, PhotoStatus, UploadDecision, UploadPlace, UploadedFace};
 pub use vectors::{MAX_VECTORS_AT_ONCE, MAX_VECTORS_OF_SUBJECT, VectorWriteOutcome};

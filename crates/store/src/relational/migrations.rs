@@ -94,6 +94,13 @@ const MIGRATIONS: &[Migration] = &[
         postgres: include_str!("../../migrations/postgres/0010_uploads.sql"),
         sqlite: include_str!("../../migrations/sqlite/0010_uploads.sql"),
     },
+    Migration {
+        version: 11,
+        name: "latest_outcomes",
+        effect: Adds,
+        postgres: include_str!("../../migrations/postgres/0011_latest_outcomes.sql"),
+        sqlite: include_str!("../../migrations/sqlite/0011_latest_outcomes.sql"),
+    },
 ];
 /// The version from which on a step records which programs can use the tables after it.
 pub(crate) const COMPATIBLE_VERSIONS: i64 = 4;

@@ -198,7 +198,8 @@ mod tests {
         let missing = NewUpload { file: None, ..upload(3) };
         store.refuse_upload(&missing, Some(user), UploadOutcome::FileMissing, now).await.unwrap();
         store.upload_outcome(&missing.place).await.unwrap().unwrap();
-        store.verified_at(user, tenant).await.unwrap().unwrap();
+        let shown = store.photo_status(user, tenant).await.unwrap();
+        assert_eq!((shown.verified, shown.photo.unwrap().outcome), (true, UploadOutcome::FileMissing));
     }
 
     /// Runs every statement of enrolled faces once.
@@ -305,6 +306,9 @@ mod tests {
         let store = Relational::sqlite(folder.path().join("accounts.sqlite")).await.unwrap();
         let reads_all = |step: &str| step.starts_with("SCAN") && !step.contains("USING");
         every_statement_has_an_index(&store, |step| reads_all(step) && !step.contains("CONSTANT ROW")).await;
+        // However many photographs a user has sent, one row is read.
+        let plan = plan_of(&store, "ORDER BY decided_at DESC").await;
+        assert!(plan.contains("face_upload_outcomes_by_user_and_time") && !plan.contains("TEMP B-TREE"), "{plan}");
     }
 
     #[tokio::test]

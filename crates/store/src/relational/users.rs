@@ -208,7 +208,7 @@ impl Relational {
     pub async fn delete_user(&self, id: UserId, until: Timestamp) -> Result<bool, StoreError> {
         let mut transaction = self.begin().await?;
         let Some(user) = transaction.lock_and_read_user(id).await? else { return Ok(false) };
-        transaction.changes_faces_of(&user.tenant);
+        transaction.changes_answers_about(&user.tenant);
         // In the order in which other transactions lock these rows. The cascade alone would lock them in the reverse order, which
         // could deadlock with a request of this user.
         for sql in [

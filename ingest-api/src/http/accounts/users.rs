@@ -9,12 +9,12 @@ use api_kit::routes;
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use contracts::api::Problem;
+use contracts::api::{LatestPhoto, Problem};
 use contracts::{TenantId, UserId};
 use http::StatusCode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use store::relational::{Role, UserRecord};
+use store::relational::{PhotoStatus, Role, UserRecord};
 use utoipa::ToSchema;
 
 use crate::http::Routes;
@@ -110,12 +110,16 @@ pub struct ProfileView {
     /// Whether a photograph of the user was verified, and its face is still enrolled. A change shows in the next response; while a server fails,
     /// it may take ten seconds.
     pub verified: bool,
+    /// The outcome of the user's photographs that was decided last, for 62 days. Missing without one. `enrolled`, `matched`,
+    /// `another_person` and `other_model` are shown only while the user is verified.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub photo: Option<LatestPhoto>,
 }
 
 impl ProfileView {
     async fn of(app: &App, user: UserRecord) -> Result<Self, ApiError> {
-        let verified = app.users.is_verified(&user).await?;
-        Ok(Self { user: UserView::of(app, user), verified })
+        let PhotoStatus { verified, photo } = app.users.photo_status(&user).await?;
+        Ok(Self { user: UserView::of(app, user), verified, photo })
     }
 }
 

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use platform::Health;
 use reqwest::Client;
 use store::relational::UserRecord;
-use store::{Blobs, Documents, FilesInUse, ObjectBlobs, SqliteDocuments, tenant_erasers};
+use store::{Blobs, Documents, FilesInUse, ObjectBlobs, Relational, SqliteDocuments, tenant_erasers};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -153,6 +153,11 @@ impl TestServer {
     /// Creates a user of this name with these scopes and [`super::PASSWORD`].
     pub async fn create_user_with(&self, name: &str, granted: UserAccess) -> UserRecord {
         self.deps.accounts_service.register(&registration(name), granted, &Actor::default()).await.unwrap()
+    }
+
+    /// Another handle of the accounts' database, without a cache of answers.
+    pub async fn database(&self) -> Relational {
+        self.storage.accounts().await.0
     }
 
     /// The folder of all embedded stores.

@@ -1,7 +1,10 @@
 //! Registration and the user's own profile.
 
+use contracts::{FaceVerifiedEvent, UploadOutcome, whole_microseconds};
+use jiff::Timestamp;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use store::relational::{NewUpload, UploadPlace};
 
 use crate::support::{ADMIN, OTHER, PASSWORD, READER, TestServer, json_of, problem};
 
@@ -142,6 +145,31 @@ async fn only_a_full_session_changes_the_profile() {
         let refused = change(token, json!({"email": "attacker@example.org"})).await;
         assert_eq!(problem(refused).await.1, "forbidden");
     }
+}
+
+#[tokio::test]
+async fn the_outcome_of_a_photograph_is_shown_to_its_user_alone() {
+    let server = TestServer::start().await;
+    let ann = server.create_user("ann").await;
+    server.create_user("bob").await;
+    let (of_ann, of_bob) = (server.access_token("ann").await, server.access_token("bob").await);
+    let place = UploadPlace { topic_id: "of a topic".to_owned(), partition: 2, offset: 7 };
+    let upload = NewUpload { place, message: [1; 32], file: None };
+    let at = whole_microseconds(Timestamp::now());
+    let database = server.database().await;
+    database.refuse_upload(&upload, Some(ann.id), UploadOutcome::NoFace, at).await.unwrap();
+
+    let me = json_of(server.get_as(&of_ann, "/v1/users/me").await, StatusCode::OK).await;
+    let id = FaceVerifiedEvent::id_at("of a topic", 2, 7);
+    let expected = json!({"id": id, "outcome": "no_face", "decided_at": at});
+    assert_eq!((&me["verified"], &me["photo"]), (&json!(false), &expected));
+    for token in [of_bob.as_str(), ADMIN] {
+        let me = json_of(server.get_as(token, "/v1/users/me").await, StatusCode::OK).await;
+        assert_eq!(me.get("photo"), None, "{me}");
+    }
+    let seen = server.get(&format!("/v1/users/{}", ann.id)).await;
+    assert_eq!((&seen["username"], seen.get("photo")), (&json!("ann"), None), "an admin sees none");
+    database.close().await;
 }
 
 #[tokio::test]

@@ -269,7 +269,8 @@ async fn nothing_is_left_of_a_user_who_was_verified_by_a_photograph() {
     let (mut up, uploads) = start_with_uploads(&[("SIGHTLINE_FACES_KEEP_IMAGES", "on".to_owned())]).await;
     let data = up.data.path().join("data");
     let ann = TestUser::add(&up, "ann").await;
-    let verified = async || ann.json(Method::GET, "/v1/users/me", json!({})).await.1["verified"].clone();
+    let me = async || ann.json(Method::GET, "/v1/users/me", json!({})).await.1;
+    let verified = async || me().await["verified"].clone();
     let (status, accepted) = ann.image("/v1/users/me/photo", &photograph).await;
     assert_eq!(status, StatusCode::ACCEPTED, "{accepted}");
     testing::eventually("the user is verified", async || verified().await == true && files_below(&uploads).is_empty())
@@ -291,6 +292,7 @@ async fn nothing_is_left_of_a_user_who_was_verified_by_a_photograph() {
     let (status, receipt) = ann.json(Method::DELETE, &format!("/v1/faces/subjects/{subject}"), json!({})).await;
 
     assert_eq!((status, verified().await), (StatusCode::OK, json!(false)), "{receipt}");
+    assert_eq!(me().await.get("photo"), None, "an outcome about the deleted face is shown");
     assert_eq!(files_below(&uploads), Vec::<PathBuf>::new());
     assert!(!checked(&up, &uploads, &ann.id).contains("uploads photographs"));
     assert!(up.process.stop(), "{}", up.process.output());

@@ -52,7 +52,7 @@ impl Relational {
         }
         let deleted = transaction.erase_vectors(tenant, id, now).await?;
         // Photographs do not verify the user by this face any more.
-        transaction.changes_faces_of(tenant);
+        transaction.changes_answers_about(tenant);
         transaction.execute("DELETE FROM user_faces WHERE subject = $1", values![id]).await?;
         let sql = "DELETE FROM face_subjects WHERE tenant = $1 AND id = $2";
         transaction.execute(sql, values![tenant, id]).await?;

@@ -64,7 +64,7 @@ impl Locked {
 impl Transaction {
     /// Locks a gallery until this transaction ends, and gives it its next version. `None` if it does not exist.
     pub(super) async fn lock_gallery(&mut self, key: &GalleryKey) -> Result<Option<Locked>, StoreError> {
-        self.changes_faces_of(&key.tenant);
+        self.changes_answers_about(&key.tenant);
         let sql = "UPDATE face_galleries SET version = version + 1 WHERE tenant = $1 AND model = $2 \
                    RETURNING version, dimensions";
         self.row(sql, values![&key.tenant, &key.model]).await?.as_ref().map(Locked::read).transpose()
@@ -85,7 +85,7 @@ impl Transaction {
 
     /// Adds a gallery that does not exist, or locks one that was added meanwhile.
     pub(super) async fn create_gallery(&mut self, key: &GalleryKey, dimensions: usize) -> Result<Locked, StoreError> {
-        self.changes_faces_of(&key.tenant);
+        self.changes_answers_about(&key.tenant);
         // The statement after this one sees the version of a gallery that was deleted meanwhile.
         self.lock_deleted_galleries().await?;
         // Vectors without a gallery are those of one that is being erased.

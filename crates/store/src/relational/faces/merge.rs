@@ -69,7 +69,7 @@ impl Relational {
             transaction.end_earlier(tenant, into, until, now).await?;
         }
         // It may be that of a user, also if no vector moves.
-        transaction.changes_faces_of(tenant);
+        transaction.changes_answers_about(tenant);
         transaction.execute("UPDATE user_faces SET subject = $2 WHERE subject = $1", values![from, into]).await?;
         let sql = "DELETE FROM face_subjects WHERE tenant = $1 AND id = $2";
         transaction.execute(sql, values![tenant, from]).await?;

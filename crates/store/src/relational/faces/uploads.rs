@@ -6,8 +6,10 @@
 
 mod decide;
 
-use contracts::{TenantId, UploadOutcome, UserId, whole_microseconds};
+use contracts::api::LatestPhoto;
+use contracts::{FaceVerifiedEvent, TenantId, UploadOutcome, UserId, whole_microseconds};
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::StoreError;
@@ -49,6 +51,15 @@ pub struct DecidedUpload {
     pub file: Option<String>,
     /// When that was decided.
     pub decided_at: Timestamp,
+}
+
+/// What the photographs of a user have shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PhotoStatus {
+    /// Whether one verified the user, whose face is still enrolled.
+    pub verified: bool,
+    /// The outcome that was decided last. `None` without one, and after the end of the face that it is about.
+    pub photo: Option<LatestPhoto>,
 }
 
 /// What became of a decision.
@@ -106,6 +117,33 @@ impl Relational {
         self.row(sql, values![user, tenant]).await?.map(|row| row.get("verified_at")).transpose()
     }
 
+    /// What the photographs of a user have shown, from the database.
+    pub(in crate::relational) async fn read_photo_status(
+        &self,
+        user: UserId,
+        tenant: &TenantId,
+    ) -> Result<PhotoStatus, StoreError> {
+        // Before the outcome: one that verifies the user meanwhile is not shown beside "not verified".
+        let verified = self.verified_at(user, tenant).await?.is_some();
+        let photo = self.latest_photo(user).await?;
+        // Who deletes a face deletes also what was found out by it. The row stays, for a message that is delivered again.
+        let photo = photo.filter(|photo| verified || !photo.outcome.is_about_enrolled_face());
+        Ok(PhotoStatus { verified, photo })
+    }
+
+    async fn latest_photo(&self, user: UserId) -> Result<Option<LatestPhoto>, StoreError> {
+        let sql = "SELECT topic_id, log_partition, log_offset, outcome, decided_at FROM face_upload_outcomes \
+                   WHERE user_id = $1 ORDER BY decided_at DESC, log_offset DESC LIMIT 1";
+        let Some(row) = self.row(sql, values![user]).await? else { return Ok(None) };
+        let (topic_id, code): (String, String) = (row.get("topic_id")?, row.get("outcome")?);
+        let partition: i64 = row.get("log_partition")?;
+        let partition = i32::try_from(partition).map_err(|error| unreadable("partition of an upload", &error))?;
+        let id = FaceVerifiedEvent::id_at(&topic_id, partition, row.get("log_offset")?);
+        let decided_at = row.get("decided_at")?;
+        // An outcome that only a later version knows is not shown, so that its user still is.
+        Ok(code.parse().ok().map(|outcome| LatestPhoto { id, outcome, decided_at }))
+    }
+
     /// Stores an outcome as the last step of its transaction.
     async fn record(
         &self,
@@ -129,6 +167,9 @@ impl Relational {
             let sql = "DELETE FROM face_upload_attempts \
                        WHERE topic_id = $1 AND log_partition = $2 AND log_offset = $3";
             transaction.execute(sql, values![topic_id, partition, *offset]).await?;
+            if let Some((_, tenant)) = &user {
+                transaction.changes_answers_about(tenant);
+            }
             transaction.commit().await?;
             let file = file.clone();
             return Ok(UploadDecision::Decided(DecidedUpload { outcome, user, file, decided_at: now }));

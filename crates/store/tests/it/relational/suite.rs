@@ -80,8 +80,11 @@ macro_rules! for_each_guarantee {
             uploads::of_many_concurrent_first_uploads_one_enrols,
             uploads::a_disabled_or_deleted_user_gets_no_vector,
             uploads::a_face_of_another_model_is_not_compared,
+            uploads::a_user_sees_the_latest_outcome_of_its_own,
+            uploads::a_shown_outcome_ends_with_the_face_the_user_and_its_time,
             uploads::outcomes_are_kept_as_long_as_a_message_can_come_again,
             answers::every_change_of_a_users_faces_ends_the_cached_answer,
+            answers::an_answer_is_used_until_it_is_forgotten,
             answers::an_answer_from_before_a_change_is_not_cached_after_it,
             answers::without_its_cache_the_database_answers,
         }

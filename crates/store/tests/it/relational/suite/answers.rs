@@ -11,13 +11,16 @@ use gallery::GalleryKey;
 use gallery::suite::{face, subject};
 use store::Relational;
 use store::relational::{
-    ANSWER_LIFE, AnswerCache, CachedAnswer, LocalAnswers, MergeOutcome, SubjectChange, SubjectWriteOutcome,
-    UploadDecision, UserWriteOutcome, VectorWriteOutcome,
+    ANSWER_LIFE, AnswerCache, CachedAnswer, LocalAnswers, MergeOutcome, PhotoStatus, SubjectChange,
+    SubjectWriteOutcome, UploadDecision, UserWriteOutcome, VectorWriteOutcome,
 };
 
 use super::faces::subject_with_id;
-use super::uploads::{photographed, upload};
+use super::uploads::{Shown, photographed, shown, upload};
 use crate::relational::{TwoStores, later, named, now};
+
+const NOTHING: Shown = (false, None);
+const ENROLLED: Shown = (true, Some(UploadOutcome::Enrolled));
 
 /// A user, and two instances that share a cache.
 struct Asked {
@@ -37,16 +40,27 @@ impl Asked {
         Self { one, other, answers, user: new.id, tenant: TenantId::from_uuid(new.tenant) }
     }
 
+    fn key(&self) -> String {
+        format!("verified:{}", self.tenant)
+    }
+
     async fn cached(&self) -> Option<String> {
-        self.answers.get(&format!("verified:{}", self.tenant)).await.unwrap().answer
+        self.answers.get(&self.key()).await.unwrap().answer
     }
 
     /// Checks what both instances answer, and that the answer is cached then.
-    async fn expect(&self, verified: bool, after: &str) {
+    async fn expect(&self, expected: Shown, after: &str) {
         for store in [&self.one, &self.other] {
-            assert_eq!(store.is_verified(self.user, &self.tenant).await.unwrap(), verified, "after {after}");
+            assert_eq!(shown(store, self.user, &self.tenant).await, expected, "after {after}");
         }
         assert!(self.cached().await.is_some(), "after {after} nothing is cached");
+    }
+
+    /// Refuses the photograph with this number.
+    async fn refuse(&self, number: u8, outcome: UploadOutcome) {
+        let upload = upload(i64::from(number), number, Some("a"));
+        let refused = self.other.refuse_upload(&upload, Some(self.user), outcome, now()).await.unwrap();
+        assert!(matches!(refused, UploadDecision::Decided(_)), "{refused:?}");
     }
 
     /// Enrols the face of the photograph with this number. Returns the subject and the vector that were proposed for it.
@@ -62,43 +76,61 @@ impl Asked {
 pub async fn every_change_of_a_users_faces_ends_the_cached_answer(two: &TwoStores) {
     let asked = Asked::on(two).await;
     let (other, tenant) = (&asked.other, &asked.tenant);
-    asked.expect(false, "the registration").await;
+    asked.expect(NOTHING, "the registration").await;
+    asked.refuse(10, UploadOutcome::NoFace).await;
+    asked.expect((false, Some(UploadOutcome::NoFace)), "a photograph without a face").await;
     let (first, vector) = asked.enrol(1).await;
-    asked.expect(true, "the first photograph").await;
+    asked.expect(ENROLLED, "the first photograph").await;
 
     assert!(other.remove_enrolled(tenant, first, vector, now()).await.unwrap());
-    asked.expect(false, "the deletion of its face").await;
+    asked.expect(NOTHING, "the deletion of its face").await;
 
     // Into a subject that has faces; none moves.
     let added = other.add_subject(tenant, None, &subject_with_id(subject(7)), now()).await.unwrap();
     assert_eq!(added, SubjectWriteOutcome::Stored);
     let gallery = GalleryKey { tenant: tenant.clone(), model: photographed(1).model };
     assert_eq!(other.put_vectors(&gallery, &[face(70, 7)], now()).await.unwrap(), VectorWriteOutcome::Stored);
-    asked.expect(false, "the enrolment of another subject").await;
+    asked.expect(NOTHING, "the enrolment of another subject").await;
     assert_eq!(other.merge_subjects(tenant, first, subject(7), now()).await.unwrap(), MergeOutcome::Merged(0));
-    asked.expect(true, "a merge").await;
+    asked.expect(ENROLLED, "a merge").await;
 
     let consent = Consent { given_at: now(), until: Some(later()), reference: None };
     let consent = SubjectChange { consent: Some(Some(consent)), ..SubjectChange::default() };
     let changed = other.change_subject(tenant, subject(7), &consent, now()).await.unwrap();
     assert_eq!(changed, SubjectWriteOutcome::Stored);
     assert_eq!(other.end_consent(tenant, subject(7), later()).await.unwrap(), 1);
-    asked.expect(false, "the end of a consent").await;
+    asked.expect(NOTHING, "the end of a consent").await;
 
     asked.enrol(2).await;
-    asked.expect(true, "a photograph under another consent").await;
+    asked.expect(ENROLLED, "a photograph under another consent").await;
     other.delete_subject(tenant, subject(7), now()).await.unwrap().unwrap();
-    asked.expect(false, "the deletion of the subject").await;
+    asked.expect(NOTHING, "the deletion of the subject").await;
 
     asked.enrol(3).await;
-    asked.expect(true, "a new first photograph").await;
+    asked.expect(ENROLLED, "a new first photograph").await;
     other.erase_faces(tenant).await.unwrap();
-    asked.expect(false, "the erasure of all faces").await;
+    asked.expect(NOTHING, "the erasure of all faces").await;
 
     asked.enrol(4).await;
-    asked.expect(true, "another first photograph").await;
+    asked.expect(ENROLLED, "another first photograph").await;
+    asked.refuse(11, UploadOutcome::FaceBlurred).await;
+    asked.expect((true, Some(UploadOutcome::FaceBlurred)), "a later photograph that is refused").await;
     assert!(other.delete_user(asked.user, later()).await.unwrap());
     assert_eq!(asked.cached().await, None, "it is deleted with the user");
+}
+
+pub async fn an_answer_is_used_until_it_is_forgotten(two: &TwoStores) {
+    let asked = Asked::on(two).await;
+    asked.enrol(1).await;
+    asked.expect(ENROLLED, "the first photograph").await;
+    // By a handle that has no cache, and so forgets nothing.
+    let (refused, no_face) = (upload(2, 2, None), UploadOutcome::NoFace);
+    two.one.refuse_upload(&refused, Some(asked.user), no_face, now()).await.unwrap();
+    asked.expect(ENROLLED, "a change that no cache knows").await;
+    // What an earlier version stored, which had the same key.
+    let forgotten = asked.answers.get(&asked.key()).await.unwrap().forgotten;
+    asked.answers.put(&asked.key(), "no", forgotten, ANSWER_LIFE).await;
+    asked.expect((true, Some(no_face)), "an answer that cannot be read").await;
 }
 
 /// A cache in which a change comes between the reading of an answer and its storage.
@@ -135,8 +167,8 @@ pub async fn an_answer_from_before_a_change_is_not_cached_after_it(two: &TwoStor
     };
     let answers = ChangedMeanwhile { answers: asked.answers.clone(), change: Mutex::new(Some(Box::pin(delete))) };
     let late = two.one.clone().with_answers(Arc::new(answers));
-    assert!(late.is_verified(asked.user, &asked.tenant).await.unwrap(), "it was when it was asked");
-    asked.expect(false, "the deletion").await;
+    assert_eq!(shown(&late, asked.user, &asked.tenant).await, ENROLLED, "it was when it was asked");
+    asked.expect(NOTHING, "the deletion").await;
 }
 
 /// A cache that is out of reach.
@@ -158,8 +190,8 @@ impl AnswerCache for Away {
 pub async fn without_its_cache_the_database_answers(two: &TwoStores) {
     let Asked { user, tenant, .. } = Asked::on(two).await;
     let away = two.one.clone().with_answers(Arc::new(Away));
-    assert!(!away.is_verified(user, &tenant).await.unwrap());
+    assert_eq!(away.photo_status(user, &tenant).await.unwrap(), PhotoStatus { verified: false, photo: None });
     let decided = away.decide_upload(&upload(1, 1, Some("a")), user, &photographed(1), now()).await.unwrap();
     assert!(matches!(decided, UploadDecision::Decided(_)), "{decided:?}");
-    assert!(away.is_verified(user, &tenant).await.unwrap());
+    assert_eq!(shown(&away, user, &tenant).await, ENROLLED);
 }

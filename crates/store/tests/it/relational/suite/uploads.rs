@@ -2,13 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use contracts::{SubjectId, TenantId, UploadOutcome, UserId, VectorId};
+use contracts::api::LatestPhoto;
+use contracts::{FaceVerifiedEvent, SubjectId, TenantId, UploadOutcome, UserId, VectorId};
 use gallery::suite::face;
 use gallery::{GalleryKey, VectorStore};
 use jiff::SignedDuration;
 use store::Relational;
 use store::relational::{
-    AccessChange, DecidedUpload, NewUpload, SwitchOutcome, UploadDecision, UploadPlace, UploadedFace, UserWriteOutcome,
+    AccessChange, DecidedUpload, NewUpload, PhotoStatus, SwitchOutcome, UploadDecision, UploadPlace, UploadedFace,
+    UserWriteOutcome,
 };
 use uuid::Uuid;
 
@@ -51,6 +53,14 @@ fn decided(decision: UploadDecision) -> DecidedUpload {
 
 async fn decide(store: &Relational, upload: &NewUpload, user: UserId, number: u128) -> UploadOutcome {
     decided(store.decide_upload(upload, user, &photographed(number), now()).await.unwrap()).outcome
+}
+
+/// Whether a user is verified, and the latest outcome.
+pub type Shown = (bool, Option<UploadOutcome>);
+
+pub async fn shown(store: &Relational, user: UserId, tenant: &TenantId) -> Shown {
+    let PhotoStatus { verified, photo } = store.photo_status(user, tenant).await.unwrap();
+    (verified, photo.map(|photo| photo.outcome))
 }
 
 /// Vectors and subjects of a tenant.
@@ -186,8 +196,10 @@ pub async fn a_face_of_another_model_is_not_compared(two: &TwoStores) {
     assert_eq!(decided(later_one).outcome, UploadOutcome::OtherModel);
     // Who deletes the subject begins anew, with the model that compares then.
     let subject = two.one.subjects(&tenant, None, 9).await.unwrap()[0].id;
+    assert_eq!(shown(&two.other, ann, &tenant).await, (true, Some(UploadOutcome::OtherModel)));
     two.one.delete_subject(&tenant, subject, now()).await.unwrap().unwrap();
     assert_eq!(two.other.verified_at(ann, &tenant).await.unwrap(), None);
+    assert_eq!(shown(&two.other, ann, &tenant).await, (false, None), "it is about the deleted face");
     // A photograph from before the deletion, which was read before it, does not enrol the person again.
     let earlier = UploadedFace { written_at: now() - SignedDuration::from_secs(60), ..photographed(1) };
     let refused = two.other.decide_upload(&upload(9, 9, Some("z")), ann, &earlier, now()).await.unwrap();
@@ -200,6 +212,58 @@ pub async fn a_face_of_another_model_is_not_compared(two: &TwoStores) {
     let anew = two.one.decide_upload(&upload(3, 3, Some("c")), ann, &of_new_model, now()).await.unwrap();
     assert_eq!(decided(anew).outcome, UploadOutcome::Enrolled);
     assert!(two.other.verified_at(ann, &tenant).await.unwrap().is_some());
+}
+
+pub async fn a_user_sees_the_latest_outcome_of_its_own(two: &TwoStores) {
+    let ((ann, tenant), (ben, of_ben)) = (user(&two.one, "ann").await, user(&two.one, "ben").await);
+    let (at, earlier) = (now(), now() - SignedDuration::from_secs(60));
+    let refuse = async |offset: i64, user: UserId, outcome: UploadOutcome, at| {
+        let upload = upload(offset, offset as u8, None);
+        decided(two.one.refuse_upload(&upload, Some(user), outcome, at).await.unwrap());
+    };
+    assert_eq!(shown(&two.other, ann, &tenant).await, (false, None));
+    // Of two at the same time, the one with the later message counts, also if it was stored before.
+    refuse(5, ann, UploadOutcome::NoFace, at).await;
+    refuse(4, ann, UploadOutcome::FaceTooDark, at).await;
+    refuse(6, ann, UploadOutcome::FaceTurned, earlier).await;
+    let id = FaceVerifiedEvent::id_at("of a topic", 1, 5);
+    let photo = LatestPhoto { id, outcome: UploadOutcome::NoFace, decided_at: at };
+    let expected = PhotoStatus { verified: false, photo: Some(photo) };
+    assert_eq!(two.other.photo_status(ann, &tenant).await.unwrap(), expected);
+    assert_eq!(shown(&two.other, ben, &of_ben).await, (false, None), "it is not Ben's");
+    refuse(7, ben, UploadOutcome::SeveralFaces, at).await;
+    assert_eq!(shown(&two.other, ben, &of_ben).await, (false, Some(UploadOutcome::SeveralFaces)));
+    assert_eq!(two.other.photo_status(ann, &tenant).await.unwrap(), expected, "it is not Ann's");
+
+    for (offset, number, outcome) in
+        [(11, 1, UploadOutcome::Enrolled), (12, 1, UploadOutcome::Matched), (13, 2, UploadOutcome::AnotherPerson)]
+    {
+        assert_eq!(decide(&two.one, &upload(offset, offset as u8, Some("a")), ann, number).await, outcome);
+        assert_eq!(shown(&two.other, ann, &tenant).await, (true, Some(outcome)));
+    }
+}
+
+pub async fn a_shown_outcome_ends_with_the_face_the_user_and_its_time(two: &TwoStores) {
+    let ((ann, tenant), (ben, of_ben)) = (user(&two.one, "ann").await, user(&two.one, "ben").await);
+    for (offset, number, outcome) in
+        [(1, 1, UploadOutcome::Enrolled), (2, 1, UploadOutcome::Matched), (3, 2, UploadOutcome::AnotherPerson)]
+    {
+        assert_eq!(decide(&two.one, &upload(offset, offset as u8, Some("a")), ann, number).await, outcome);
+    }
+    let subject = two.one.subjects(&tenant, None, 9).await.unwrap()[0].id;
+    two.one.delete_subject(&tenant, subject, now()).await.unwrap().unwrap();
+    assert_eq!(shown(&two.other, ann, &tenant).await, (false, None), "it compared with the face");
+    for (offset, user) in [(4, ann), (5, ben)] {
+        let upload = upload(offset, offset as u8, None);
+        decided(two.one.refuse_upload(&upload, Some(user), UploadOutcome::FileMissing, now()).await.unwrap());
+    }
+    let missing = (false, Some(UploadOutcome::FileMissing));
+    assert_eq!(shown(&two.other, ann, &tenant).await, missing, "it says nothing about the face");
+    assert!(two.one.delete_user(ann, later()).await.unwrap());
+    assert_eq!(shown(&two.other, ann, &tenant).await, (false, None));
+    assert_eq!(shown(&two.other, ben, &of_ben).await, missing);
+    two.one.sweep(now() + SignedDuration::from_hours(24 * 63)).await.unwrap();
+    assert_eq!(shown(&two.other, ben, &of_ben).await, (false, None), "its time is over");
 }
 
 /// `tables` names those in which a row has this text; each database is searched in its own way.
