@@ -307,6 +307,24 @@ async fn bad_requests_are_refused_by_name() {
         let (status, refused) = service.form("a", &images, png_form(field, number)).await;
         assert_eq!((status.as_u16(), &refused["code"]), (refusal.0, &json!(refusal.1)), "{number} × {field}");
     }
+    // Each route with one image takes it in a form, too. What is refused then is no fault of the form.
+    let verify = format!("/v1/faces/verify?subject={id}");
+    for (path, taken) in [
+        (verify.as_str(), (503, "no_face_model")),
+        ("/v1/faces/search", (503, "no_face_model")),
+        ("/v1/users/me/photo", (403, "uploads_off")),
+    ] {
+        for (field, number, refusal) in
+            [("image", 1, taken), ("image", 2, (422, "invalid")), ("file", 1, (422, "invalid"))]
+        {
+            let (status, refused) = service.form("a", path, png_form(field, number)).await;
+            assert_eq!(
+                (status.as_u16(), &refused["code"]),
+                (refusal.0, &json!(refusal.1)),
+                "{path} {number} × {field}"
+            );
+        }
+    }
     let taken = json!({"external_id": "7"});
     service.json("a", Method::POST, subjects, taken.clone()).await;
     let refused = service.json_refused("a", Method::POST, subjects, &taken.to_string()).await;
