@@ -31,7 +31,7 @@ pub enum ConsentRule {
 /// Checks that nobody is enrolled without consent where it is required: such faces would be found, and nothing may erase them unasked.
 ///
 /// # Errors
-/// Says how many have no consent, names the first [`NAMED`] with their tenants, and what to do.
+/// Says how many have no consent, names the first of them with their tenants, and what to do.
 pub async fn check_consents(config: &Config, database: &Relational) -> anyhow::Result<()> {
     if config.faces_consent == ConsentRule::Optional {
         return Ok(());
@@ -42,7 +42,7 @@ pub async fn check_consents(config: &Config, database: &Relational) -> anyhow::R
     }
     let (subjects, tenants) = database.count_without_consent().await?;
     anyhow::bail!(
-        "SIGHTLINE_FACES_CONSENT: people with enrolled faces and no recorded consent: {subjects}, of {tenants} tenants: {}{}; start with \
+        "SIGHTLINE_FACES_CONSENT: subjects with enrolled faces and no recorded consent: {subjects}, of {tenants} tenants: {}{}; start with \
          optional, record their consent or delete them, and then set required",
         named(&first),
         if subjects > first.len() as u64 { ", and others" } else { "" }

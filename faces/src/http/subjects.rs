@@ -277,10 +277,10 @@ fn check_consent(consent: Option<&Consent>) -> Result<(), Invalid> {
     let Some(Consent { given_at, until, reference }) = consent else { return Ok(()) };
     let now = Timestamp::now();
     if *given_at < Timestamp::UNIX_EPOCH || *given_at > now.checked_add(CLOCK_SKEW).unwrap_or(now) {
-        return Err(Invalid("consent.given_at must be a time in the past".to_owned()));
+        return Err(Invalid("consent.given_at must be a time in the past, from 1970-01-01T00:00:00Z on".to_owned()));
     }
     if until.is_some_and(|until| until <= now || until > LAST_DAY) {
-        return Err(Invalid("consent.until must be a time in the future, before the year 9999".to_owned()));
+        return Err(Invalid("consent.until must be a time in the future, before the year 9999; leave it out for a consent without an end".to_owned()));
     }
     if reference.as_ref().is_some_and(|text| text.chars().count() > MAX_REFERENCE) {
         return Err(Invalid(format!("consent.reference must have at most {MAX_REFERENCE} characters")));
