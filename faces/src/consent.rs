@@ -16,6 +16,8 @@ use crate::{Config, Deps};
 const PAUSE: Duration = Duration::from_secs(1);
 /// Number of subjects that are read at once.
 const BATCH: u32 = 100;
+/// Number of subjects without consent that an error names.
+const NAMED: u32 = 20;
 
 /// Whether a person must have given consent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -29,18 +31,31 @@ pub enum ConsentRule {
 /// Checks that nobody is enrolled without consent where it is required: such faces would be found, and nothing may erase them unasked.
 ///
 /// # Errors
-/// Names a subject without consent and what to do.
+/// Says how many have no consent, names the first of them with their tenants, and what to do.
 pub async fn check_consents(config: &Config, database: &Relational) -> anyhow::Result<()> {
     if config.faces_consent == ConsentRule::Optional {
         return Ok(());
     }
-    match database.enrolled_without_consent().await? {
-        None => Ok(()),
-        Some(subject) => anyhow::bail!(
-            "SIGHTLINE_FACES_CONSENT: the subject {subject} and perhaps others have enrolled faces and no recorded consent; start with \
-             optional, record their consent or delete them, and then set required"
-        ),
+    let first = database.enrolled_without_consent(NAMED).await?;
+    if first.is_empty() {
+        return Ok(());
     }
+    let (subjects, tenants) = database.count_without_consent().await?;
+    anyhow::bail!(
+        "SIGHTLINE_FACES_CONSENT: subjects with enrolled faces and no recorded consent: {subjects}, of {tenants} tenants: {}{}; start with \
+         optional, record their consent or delete them, and then set required",
+        named(&first),
+        if subjects > first.len() as u64 { ", and others" } else { "" }
+    )
+}
+
+/// Subjects by their tenants, which they are sorted by.
+fn named(subjects: &[(TenantId, SubjectId)]) -> String {
+    let of_tenant = |of: &[(TenantId, SubjectId)]| {
+        let ids: Vec<String> = of.iter().map(|(_, id)| id.to_string()).collect();
+        of.first().map_or_else(String::new, |(tenant, _)| format!("tenant {tenant}: {}", ids.join(", ")))
+    };
+    subjects.chunk_by(|one, next| one.0 == next.0).map(of_tenant).collect::<Vec<_>>().join("; ")
 }
 
 /// Erases the faces of people whose consent ended, without end. Several processes may do so at once.

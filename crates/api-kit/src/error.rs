@@ -159,7 +159,7 @@ pub enum ServiceError {
     #[error("internal error; it was logged")]
     Internal(#[source] anyhow::Error),
     /// A dependency that the request needs cannot be reached. The cause is logged and not sent.
-    #[error("a server that this request needs cannot be reached; try again soon")]
+    #[error("a server or a folder that this request needs cannot be used now; try again soon")]
     Unavailable(String),
     /// The disk that the request needs is full. The cause is logged and not sent.
     #[error(

@@ -142,7 +142,10 @@ mod tests {
             (r#"{"label": "x", "landmarks": [{"x": 1, "y": 2}, 5]}"#, "landmarks[1] must be an object with its fields"),
             (r#"{"label": "x", "box": 5}"#, "box must be an object with its fields"),
             (r#"{"label": "x", "label": "y"}"#, "label is given twice; send it once"),
-            (r#"{"label": "x", "captured_at": "soon"}"#, "captured_at: must be a time such as 2026-01-02T03:04:05Z"),
+            (
+                r#"{"label": "x", "captured_at": "soon"}"#,
+                "captured_at: must be a time such as 2026-01-02T03:04:05Z, before the year 9999",
+            ),
             (r#"{"label": "x", "captured_at": 5}"#, "captured_at must be a string"),
             (r#"{"label": "x", "confidence": 1e999}"#, "a number is too large at line 1, column 34"),
             ("5", "the body must be an object with its fields"),

@@ -214,9 +214,12 @@ pub struct NewDetection {
     pub attributes: BTreeMap<AttributeName, AttributeValue>,
 }
 
+/// What is said of a text that is no time.
+const NO_TIME: &str = "must be a time such as 2026-01-02T03:04:05Z, before the year 9999";
+
 /// Reads an optional time; the error gives an example of the format.
 fn optional_timestamp<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
-    let invalid = |_| D::Error::custom("must be a time such as 2026-01-02T03:04:05Z");
+    let invalid = |_| D::Error::custom(NO_TIME);
     Option::<String>::deserialize(deserializer)?.map(|text| text.parse().map_err(invalid)).transpose()
 }
 

@@ -1,6 +1,7 @@
 //! `sightline erase check`: what still has the id of a deleted person, and what of that a receipt lists.
 //!
-//! In: the id of a subject or of a user. Out: every place that has it, with numbers, and until when a receipt lists it. Ids and numbers are
+//! In: the id of a subject or of a user. Out: every place that has it, with numbers, and until when a receipt lists it. What other tenants
+//! wrote with it is no remainder of the deletion, and is told apart. Ids and numbers are
 //! printed, never a name or a vector. Nothing is changed. It works while services run and after they ended.
 
 mod places;
@@ -12,7 +13,7 @@ use accounts::RedisArgs;
 use anyhow::{bail, ensure};
 use bus::{KafkaArgs, TopicArgs};
 use clap::{Args, Subcommand};
-use contracts::{TenantId, Topics, UserId};
+use contracts::{SubjectId, TenantId, Topics, UserId};
 use faces::UploadArgs;
 use jiff::Timestamp;
 use store::{BlobArgs, DatabaseArgs, MongoArgs, Relational};
@@ -88,17 +89,21 @@ impl Erase {
 impl Check {
     async fn run(&self, accounts: &Relational) -> anyhow::Result<()> {
         let topics = self.topics.load()?;
-        let texts = self.texts(accounts).await?;
+        let (texts, owner) = self.texts(accounts).await?;
         let receipt = Receipt::of(accounts, self.id, &topics).await?;
-        let found = self.places(accounts, &topics, &texts).await?;
+        let found = self.places(accounts, &topics, &texts, owner.as_ref()).await?;
         let mut unlisted = 0;
         for place in &found {
-            let listed = receipt.as_ref().map_or(Listed::No, |receipt| receipt.lists(place, Timestamp::now()));
-            unlisted += usize::from(!matches!(listed, Listed::Until(_)));
+            let listed = match &receipt {
+                Some(receipt) => receipt.lists(place, Timestamp::now()),
+                None if place.is_of_others() => Listed::OfOthers,
+                None => Listed::No,
+            };
+            unlisted += usize::from(matches!(listed, Listed::Overdue(_) | Listed::No));
             out::line(format_args!("{place}: {listed}"))?;
         }
         if found.is_empty() {
-            out::line("nothing has the id")?;
+            out::line("nothing has the id; so it is with one that never was, too: check that it is not mistyped")?;
         }
         let places = out::counted(unlisted, "place has the id and is", "places have the id and are");
         match receipt {
@@ -119,17 +124,21 @@ impl Check {
         Ok(accounts)
     }
 
-    /// What is searched for: the id, and the tenant of a user.
-    async fn texts(&self, accounts: &Relational) -> anyhow::Result<Vec<String>> {
+    /// What is searched for, the id and the tenant of a user; and whose data it is, if that is known.
+    async fn texts(&self, accounts: &Relational) -> anyhow::Result<(Vec<String>, Option<TenantId>)> {
         let mut texts = vec![self.id.to_string()];
         let user = accounts.user(UserId::from_uuid(self.id)).await?;
         let tenant = user.map(|user| user.tenant).or_else(|| self.tenant.clone());
+        let owner = match &tenant {
+            Some(tenant) => Some(tenant.clone()),
+            None => accounts.tenant_of_subject(SubjectId::from_uuid(self.id)).await?,
+        };
         if let Some(tenant) = tenant {
             ensure!(tenant != TenantId::shared(), "the tenant {tenant} is that of all users");
             out::line(format_args!("the user's data have the tenant {tenant}, which is searched for too"))?;
             texts.push(tenant.to_string());
         }
-        Ok(texts)
+        Ok((texts, owner))
     }
 
     /// The data folder and a part in it.
@@ -140,11 +149,18 @@ impl Check {
         Ok((folder, path))
     }
 
-    async fn places(&self, accounts: &Relational, topics: &Topics, texts: &[String]) -> anyhow::Result<Vec<Place>> {
-        let mut found = self.in_accounts(accounts, texts).await?;
-        found.extend(self.in_documents(texts).await?);
+    async fn places(
+        &self,
+        accounts: &Relational,
+        topics: &Topics,
+        texts: &[String],
+        owner: Option<&TenantId>,
+    ) -> anyhow::Result<Vec<Place>> {
+        let owner = owner.map(TenantId::as_str);
+        let mut found = self.in_accounts(accounts, texts, owner).await?;
+        found.extend(self.in_documents(texts, owner).await?);
         found.extend(self.in_images(texts).await?);
-        found.extend(self.in_log(topics, texts).await?);
+        found.extend(self.in_log(topics, texts, owner).await?);
         found.extend(self.in_uploads(texts)?);
         found.extend(self.in_caches(texts).await?);
         Ok(found)

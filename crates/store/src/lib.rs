@@ -50,7 +50,7 @@ pub use results::{
     AlertFilter, DetectionFilter, FrameFilter, GroupBy, GroupCounts, Indexed, PageRequest, PutOutcome, ResultStore,
     StoreError, StoredAlert, StoredDetection, StoredResult, TenantScope,
 };
-pub use rows_with::{TableRows, has_any, sqlite_rows_with};
+pub use rows_with::{Owner, TableRows, has_any, sqlite_rows_with};
 pub use rules::{PutRuleOutcome, RuleStore};
 pub use sqlite::SqliteDocuments;
 pub use sqlite_copy::{copy_accounts, copy_documents, copy_sqlite};

@@ -101,8 +101,8 @@ impl IntoResponses for CompareErrors {
     }
 }
 
-/// Whether the one face of an image is that of a subject, or of another image. The body is an image, or, without `subject`, a form with
-/// the two images `image` and `other`. Nothing is stored.
+/// Whether the one face of an image is that of a subject, or of another image. With `subject`, the body is an image, or a form with
+/// one in the field `image`; without it, a form with the two images `image` and `other`. Nothing is stored.
 #[utoipa::path(
     post, path = "/v1/faces/verify", operation_id = "verify_face", tag = "faces", params(VerifyQuery),
     request_body(content(("image/jpeg"), ("image/png"), ("image/webp"), ("multipart/form-data"))),
@@ -141,7 +141,8 @@ pub async fn verify(
             (embedding, vec![StoredVector { id, subject, kind: VectorKind::Enrolled, embedding: other }])
         }
         _ => {
-            let reason = "name a subject and send an image, or send a form with the two images image and other";
+            let reason = "with subject=ID, send one image: the body, or the field image of a form; without it, send a form with two images, in \
+                          the fields image and other";
             return Err(RequestError::Invalid(reason.to_owned()).into());
         }
     };
@@ -179,10 +180,11 @@ fn compared(embedding: &Embedding, vectors: &[StoredVector], threshold: f32) -> 
     Ok(Comparison { similarity, reason })
 }
 
-/// The subjects that the one face of an image may be: those whose faces are at least as similar as the rate demands.
+/// The subjects that the one face of an image may be: those whose faces are at least as similar as the rate demands. The body is an image, or
+/// a form with one in the field `image`.
 #[utoipa::path(
     post, path = "/v1/faces/search", operation_id = "search_faces", tag = "faces", params(SearchQuery),
-    request_body(content(("image/jpeg"), ("image/png"), ("image/webp"))),
+    request_body(content(("image/jpeg"), ("image/png"), ("image/webp"), ("multipart/form-data"))),
     responses(
         (status = 200, body = FaceSearch),
         (status = 403, body = Problem, content_type = "application/problem+json",

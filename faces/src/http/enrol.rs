@@ -147,8 +147,8 @@ impl EnrolledImage<'_> {
     async fn enrol(&self, app: &App) -> Result<Option<(StatusCode, EnrolledFace)>, ApiError> {
         let current = app.current_model().await?;
         let key = current.key(self.tenant);
-        let (id, known) = self.id(app, &key).await?;
         let (face, embedding) = current.face_to_enrol(self.place, self.encoded.clone()).await?;
+        let (id, known) = self.id(app, &key, &embedding).await?;
         let quality = checks::quality(&face)?;
         let view = EnrolledFace {
             id,
@@ -171,14 +171,16 @@ impl EnrolledImage<'_> {
         Ok(added.then_some((StatusCode::CREATED, view)))
     }
 
-    /// The id of its face, and whether it is enrolled already.
-    async fn id(&self, app: &App, key: &GalleryKey) -> Result<(VectorId, bool), ApiError> {
+    /// The id of its face, and whether it is enrolled already: by its bytes, or, after a merge, by its embedding under the id that it got as a
+    /// face of the other subject.
+    async fn id(&self, app: &App, key: &GalleryKey, embedding: &Embedding) -> Result<(VectorId, bool), ApiError> {
         let galleries = app.database.galleries_of_tenant(self.tenant).await?;
         let of_model = |model: &str| vector_ids::of_image(self.subject, model, self.encoded);
         let ids = vector_ids::of_any_model(&key.model, &galleries, of_model);
         let vectors = app.database.vectors_of_subject(key, self.subject).await.map_err(gallery_failure)?;
-        let known = ids.iter().find(|id| vectors.iter().any(|vector| vector.id == **id));
-        Ok(known.map_or_else(|| (of_model(&key.model), false), |id| (*id, true)))
+        let is_twin = |vector: &&StoredVector| vector.kind == VectorKind::Enrolled && vector.embedding == *embedding;
+        let same = vectors.iter().find(|vector| ids.contains(&vector.id)).or_else(|| vectors.iter().find(is_twin));
+        Ok(same.map_or_else(|| (of_model(&key.model), false), |vector| (vector.id, true)))
     }
 
     /// Keeps the image, if the settings say so. First of all: a vector must not name an image that is not there.
@@ -187,7 +189,11 @@ impl EnrolledImage<'_> {
             return Ok(None);
         }
         let key = BlobKey::of_enrolled(self.tenant, self.subject, id);
-        app.blobs.put(&key, self.encoded.clone()).await?;
+        if let Err(error) = app.blobs.put(&key, self.encoded.clone()).await {
+            // A deletion, or the end of the consent, deletes the folder of the images meanwhile.
+            app.check_comparable(self.tenant, self.subject).await?;
+            return Err(error.into());
+        }
         Ok(Some(key))
     }
 

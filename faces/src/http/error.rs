@@ -27,6 +27,17 @@ pub enum FaceError {
     /// The subject has no consent, or it ended.
     #[error("the subject {0} has no valid consent; record it: PATCH /v1/faces/subjects/{0} with consent")]
     ConsentMissing(SubjectId),
+    /// The consent of a subject that is merged is not covered by that of the one that stays.
+    #[error(
+        "the consent of {from} is recorded, and that of {into} is not, or ends later; record one on {into} that ends no later, or, if the \
+         person has agreed to it, a longer one on {from}: PATCH /v1/faces/subjects/ID with consent"
+    )]
+    ConsentDiffers {
+        /// The subject that is merged.
+        from: SubjectId,
+        /// The one that stays.
+        into: SubjectId,
+    },
     /// No detection of the caller has the id.
     #[error("there is no detection {0}")]
     NoDetection(DetectionId),
@@ -132,6 +143,7 @@ impl HttpError for FaceError {
             Self::EmptyBody(_) => (StatusCode::UNPROCESSABLE_ENTITY, "empty_body"),
             Self::Image(refusal) => (StatusCode::UNPROCESSABLE_ENTITY, refusal.code()),
             Self::ConsentMissing(_) => (StatusCode::FORBIDDEN, "consent_missing"),
+            Self::ConsentDiffers { .. } => (StatusCode::CONFLICT, "consent_differs"),
             Self::SearchOff => (StatusCode::FORBIDDEN, "search_off"),
             Self::UploadsOff => (StatusCode::FORBIDDEN, "uploads_off"),
             Self::NoUser => (StatusCode::FORBIDDEN, "no_user"),

@@ -22,7 +22,7 @@ pub const UNAVAILABLE: ErrorResponse = ErrorResponse::with_retry(
      `busy`: too many bodies or images at the same time; `disk_full`, `data_folder_lost`: nothing can be stored until the operator acts",
 );
 
-/// The bytes of an image, in any accepted format. Its reservation ends with this value.
+/// The bytes of an image, in any accepted format: the body, or the field `image` of a form. Its reservation ends with this value.
 pub struct ImageBody {
     /// The bytes.
     pub encoded: Bytes,
@@ -47,13 +47,17 @@ impl FromRequest<App> for ImageBody {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
+        if let Some(content_type) = form_type(&request) {
+            let ([image], _reservation) = form_images(request, app, &content_type, ["image"]).await?;
+            return Ok(Self { encoded: image.ok_or_else(no_image)?, _reservation });
+        }
         let body = IncomingBody::begin(request.into_body(), app.image_limits(), &app.bytes_in_flight)?;
         let (encoded, _reservation) = body.collect_reserved().await?;
         Ok(Self { encoded: as_image("the body", encoded)?, _reservation })
     }
 }
 
-/// The image that is verified, and the other one if the body is a form with both.
+/// The image that is verified, and the other one if the body is a form that has it.
 pub struct ImagePair {
     /// The image.
     pub image: Bytes,
@@ -76,29 +80,8 @@ impl FromRequest<App> for ImagePair {
             let ImageBody { encoded, _reservation } = ImageBody::from_request(request, app).await?;
             return Ok(Self { image: encoded, other: None, _reservation });
         };
-        let mut form = FormData::begin(&content_type, request.into_body(), app.form_limits(), &app.bytes_in_flight)?;
-        let [mut image, mut other] = [None, None];
-        while let Some(field) = form.next_field().await? {
-            let (name, place) = match field.name() {
-                Some("image") => ("image", &mut image),
-                Some("other") => ("other", &mut other),
-                _ => {
-                    field.skip().await?;
-                    continue;
-                }
-            };
-            if place.replace(as_image(name, file(app, field).await?)?).is_some() {
-                return Err(RequestError::Invalid(format!("the form has the field {name} twice; send it once")).into());
-            }
-        }
-        let _reservation = form.finish()?;
-        match (image, other) {
-            (Some(image), Some(other)) => Ok(Self { image, other: Some(other), _reservation }),
-            _ => {
-                Err(RequestError::Invalid("the form must have two images, in the fields image and other".to_owned())
-                    .into())
-            }
-        }
+        let ([image, other], _reservation) = form_images(request, app, &content_type, ["image", "other"]).await?;
+        Ok(Self { image: image.ok_or_else(no_image)?, other, _reservation })
     }
 }
 
@@ -150,6 +133,32 @@ impl FromRequest<App> for EnrolmentBody {
         }
         Ok(Self { images: EnrolmentImages::Several(files), _reservation })
     }
+}
+
+/// The images in these fields of a form. Other fields are skipped.
+async fn form_images<const N: usize>(
+    request: Request,
+    app: &App,
+    content_type: &str,
+    names: [&'static str; N],
+) -> Result<([Option<Bytes>; N], Reservation), ApiError> {
+    let mut form = FormData::begin(content_type, request.into_body(), app.form_limits(), &app.bytes_in_flight)?;
+    let mut images = names.map(|_| None);
+    while let Some(field) = form.next_field().await? {
+        let Some(place) = names.iter().position(|name| field.name() == Some(*name)) else {
+            field.skip().await?;
+            continue;
+        };
+        let name = names[place];
+        if images[place].replace(as_image(name, file(app, field).await?)?).is_some() {
+            return Err(RequestError::Invalid(format!("the form has the field {name} twice; send it once")).into());
+        }
+    }
+    Ok((images, form.finish()?))
+}
+
+fn no_image() -> ApiError {
+    RequestError::Invalid("the form must have an image in the field image".to_owned()).into()
 }
 
 fn wrong_number() -> ApiError {

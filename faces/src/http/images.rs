@@ -84,6 +84,22 @@ pub async fn remove(
     if removed { Ok(StatusCode::NO_CONTENT) } else { Err(FaceError::NoFace(subject, image).into()) }
 }
 
+/// Removes the faces of a subject that another one of its faces is again, with their kept images. After an error, a repeat does the rest.
+pub async fn remove_twins(app: &App, tenant: &TenantId, subject: SubjectId) -> Result<(), ApiError> {
+    let twins = app.database.twins(tenant, subject).await?;
+    if twins.is_empty() {
+        return Ok(());
+    }
+    // First the kept images, as above.
+    for image in twins {
+        delete_image(app, tenant, subject, image).await?;
+    }
+    for image in app.database.remove_twins(tenant, subject, Timestamp::now()).await? {
+        delete_image(app, tenant, subject, image).await?;
+    }
+    Ok(())
+}
+
 /// Deletes the kept image of a face. That of a merged subject is under the earlier id.
 async fn delete_image(app: &App, tenant: &TenantId, subject: SubjectId, image: VectorId) -> Result<(), ApiError> {
     for owner in app.database.merged_subjects(tenant, subject).await?.into_iter().chain([subject]) {

@@ -31,10 +31,10 @@ pub fn routes() -> Routes {
 
 /// Sends a photograph that verifies the current user. The first one enrols the face, and later ones must show the same person. The outcome
 /// is `photo` of `GET /v1/users/me`, with the `id` of this response, and an event on the topic `faces_verified`. The image is deleted
-/// after its verification.
+/// after its verification. The body is an image, or a form with one in the field `image`.
 #[utoipa::path(
     post, path = "/v1/users/me/photo", operation_id = "send_photo", tag = "users",
-    request_body(content(("image/jpeg"), ("image/png"), ("image/webp"))),
+    request_body(content(("image/jpeg"), ("image/png"), ("image/webp"), ("multipart/form-data"))),
     responses(
         (status = 202, body = PhotoAccepted, description = "The photograph is stored and will be verified"),
         (status = 403, body = Problem, content_type = "application/problem+json",

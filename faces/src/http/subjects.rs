@@ -21,6 +21,7 @@ use store::{Forgotten, List, PageCursor};
 use uuid::Uuid;
 
 use super::error::FaceError;
+use super::images::remove_twins;
 use super::subject_views::{view_of, views};
 use super::{App, Routes};
 use crate::consent::end_consent;
@@ -173,17 +174,21 @@ pub async fn change(
 
 /// Merges another subject into this one: two that are the same person. The other's enrolled faces become this one's, and the other is
 /// deleted with its name, external id and metadata. Detections and alerts from before keep the other's id, and detections are shown with this
-/// one's name and found by its id. On watchlists this one takes its place. After an error, send the request again: it does
-/// the rest.
+/// one's name and found by its id. On watchlists this one takes its place. Of faces with the same image, one stays. The consent of this
+/// one is not changed, and must cover the other's faces. After an error, send the request again: it does the rest.
 #[utoipa::path(
     post, path = "/v1/faces/subjects/{id}/merge", operation_id = "merge_subjects", tag = "faces", request_body = SubjectMerge,
     params(("id" = SubjectId, Path, description = "The subject that stays")),
     responses(
         (status = 200, body = SubjectView, description = "The subject that stays"),
         (status = 403, body = Problem, content_type = "application/problem+json",
-            description = "`forbidden`: the credential does not allow it; `consent_missing`: the subject that stays has no valid consent"),
-        (status = 404, body = Problem, content_type = "application/problem+json", description = "`not_found`: no subject has one of the ids"),
-        (status = 409, body = Problem, content_type = "application/problem+json", description = "`conflict`: together they have too many faces"),
+            description = "`forbidden`: the credential does not allow it; `consent_missing`: the consent of one of them has ended, or the \
+                           subject that stays has none where it is required"),
+        (status = 404, body = Problem, content_type = "application/problem+json",
+            description = "`not_found`: no subject has one of the ids; also if the one that stays was deleted after the merge"),
+        (status = 409, body = Problem, content_type = "application/problem+json",
+            description = "`conflict`: together they have too many faces; `consent_differs`: the other one has a recorded consent, and the one \
+                           that stays has none, or one that ends later"),
     )
 )]
 pub async fn merge(
@@ -200,9 +205,11 @@ pub async fn merge(
         MergeOutcome::Unknown(unknown) => return Err(FaceError::NoSubject(unknown).into()),
         MergeOutcome::Itself => return Err(FaceError::MergedWithItself.into()),
         MergeOutcome::NoConsent(id) => return Err(FaceError::ConsentMissing(id).into()),
+        MergeOutcome::ConsentDiffers => return Err(FaceError::ConsentDiffers { from, into: id }.into()),
         MergeOutcome::TooMany => return Err(FaceError::TooManyFaces.into()),
     }
     app.documents.leave_watchlists(&caller.tenant, from, Some(id)).await?;
+    remove_twins(&app, &caller.tenant, id).await?;
     Ok(Json(view_of(&app, &caller, id).await?))
 }
 
@@ -270,10 +277,10 @@ fn check_consent(consent: Option<&Consent>) -> Result<(), Invalid> {
     let Some(Consent { given_at, until, reference }) = consent else { return Ok(()) };
     let now = Timestamp::now();
     if *given_at < Timestamp::UNIX_EPOCH || *given_at > now.checked_add(CLOCK_SKEW).unwrap_or(now) {
-        return Err(Invalid("consent.given_at must be a time in the past".to_owned()));
+        return Err(Invalid("consent.given_at must be a time in the past, from 1970-01-01T00:00:00Z on".to_owned()));
     }
     if until.is_some_and(|until| until <= now || until > LAST_DAY) {
-        return Err(Invalid("consent.until must be a time in the future, before the year 9999".to_owned()));
+        return Err(Invalid("consent.until must be a time in the future, before the year 9999; leave it out for a consent without an end".to_owned()));
     }
     if reference.as_ref().is_some_and(|text| text.chars().count() > MAX_REFERENCE) {
         return Err(Invalid(format!("consent.reference must have at most {MAX_REFERENCE} characters")));

@@ -48,8 +48,15 @@ async fn two_images_are_compared_without_a_subject() {
         let (status, verdict) = service.form("a", "/v1/faces/verify", form(one, other)).await;
         assert_eq!((status, &verdict["same"]), (StatusCode::OK, &same.into()), "{one} {other}: {verdict}");
     }
-    let one_image = Form::new().part("image", part("obama_a.jpg"));
-    let (status, refused) = service.form("a", "/v1/faces/verify", one_image).await;
+    let one_image = || Form::new().part("image", part("obama_a.jpg"));
+    let obama = service.subject("a", "Obama").await;
+    service.enrol("a", &obama, &faces.join("obama_b.jpg")).await;
+    let with_subject = format!("/v1/faces/verify?subject={obama}");
+    let (status, verdict) = service.form("a", &with_subject, one_image()).await;
+    assert_eq!((status, &verdict["same"]), (StatusCode::OK, &true.into()), "one image with a subject: {verdict}");
+    let (status, refused) = service.form("a", &with_subject, form("obama_a.jpg", "obama_b.jpg")).await;
+    assert_eq!((status.as_u16(), &refused["code"]), (422, &"invalid".into()), "two with a subject");
+    let (status, refused) = service.form("a", "/v1/faces/verify", one_image()).await;
     assert_eq!((status.as_u16(), &refused["code"]), (422, &"invalid".into()));
     let path = "/v1/faces/verify";
     let refused = service.refused("a", Method::POST, path, std::fs::read(faces.join("obama_a.jpg")).unwrap()).await;
@@ -71,8 +78,27 @@ async fn the_same_image_is_enrolled_once_and_a_merge_moves_it() {
     let merge = format!("/v1/faces/subjects/{first}/merge");
     let (status, kept) = service.json("a", Method::POST, &merge, serde_json::json!({"from": second})).await;
     assert_eq!((status, &kept["name"]), (StatusCode::OK, &"Obama".into()));
+    assert_eq!(kept["faces"], 1, "the image of both is there once");
+    let other = std::fs::read(faces.join("obama_b.jpg")).unwrap();
+    let third = service.subject("a", "B. Obama").await;
+    let images = format!("/v1/faces/subjects/{first}/images");
+    let path = format!("/v1/faces/subjects/{third}/images");
+    let (_, moved) = service.send("a", Method::POST, &path, other.clone()).await;
+    assert_eq!(service.json("a", Method::POST, &merge, serde_json::json!({"from": third})).await.1["faces"], 2);
+    assert_eq!(
+        service.send("a", Method::POST, &images, other.clone()).await,
+        (StatusCode::OK, moved.clone()),
+        "a repeat"
+    );
+    for id in [&moved["id"], &enrol(&first).await.1["id"]] {
+        let path = format!("{images}/{}", id.as_str().unwrap());
+        assert_eq!(service.send("a", Method::DELETE, &path, Vec::new()).await.0, StatusCode::NO_CONTENT);
+    }
+    let verify = format!("/v1/faces/verify?subject={first}");
+    let (_, verdict) = service.send("a", Method::POST, &verify, image.clone()).await;
+    assert_eq!(verdict["reason"], "no_faces", "no deleted face leaves another one with its image: {verdict}");
     let (_, receipt) = service.send("a", Method::DELETE, &format!("/v1/faces/subjects/{first}"), Vec::new()).await;
-    assert_eq!(receipt["enrolled"], 2);
+    assert_eq!(receipt["enrolled"], 0);
 }
 
 #[tokio::test]

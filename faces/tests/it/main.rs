@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod compare;
+mod consent;
 mod forget;
 mod images;
 mod kept_images;

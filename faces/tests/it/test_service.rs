@@ -59,6 +59,11 @@ impl Accounts for Tenants {
     }
 }
 
+/// The settings that these flags give.
+pub fn config(flags: &[&str]) -> Config {
+    Settings::parse_from(["test", "--models-dir", "models"].iter().chain(flags)).config
+}
+
 /// The running service. It stops when this is dropped.
 pub struct TestService {
     url: String,

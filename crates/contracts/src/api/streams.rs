@@ -89,8 +89,8 @@ impl StreamReport {
 }
 
 /// Reads a time; the error gives an example of the format.
-fn timestamp<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
-    let invalid = |_| D::Error::custom("must be a time such as 2026-01-02T03:04:05Z");
+pub(super) fn timestamp<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+    let invalid = |_| D::Error::custom(super::NO_TIME);
     String::deserialize(deserializer)?.parse().map_err(invalid)
 }
 

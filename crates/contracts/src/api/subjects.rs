@@ -5,6 +5,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use super::optional_timestamp;
+use super::streams::timestamp;
 use crate::ids::{SubjectId, VectorId};
 
 /// The consent of a person to the use of the face.
@@ -12,10 +14,11 @@ use crate::ids::{SubjectId, VectorId};
 #[serde(deny_unknown_fields)]
 pub struct Consent {
     /// When it was given. Not in the future.
+    #[serde(deserialize_with = "timestamp")]
     #[schema(value_type = String, format = DateTime)]
     pub given_at: Timestamp,
     /// When it ends. In the future; without it, it holds until it is withdrawn.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "optional_timestamp", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub until: Option<Timestamp>,
     /// What names it in your own system. At most 200 characters.

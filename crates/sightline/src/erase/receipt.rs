@@ -27,6 +27,8 @@ pub enum Listed {
     Overdue(Timestamp),
     /// It does not.
     No,
+    /// It is not this deletion's: other tenants wrote the id.
+    OfOthers,
 }
 
 impl fmt::Display for Listed {
@@ -36,6 +38,7 @@ impl fmt::Display for Listed {
             Self::Until(None) => f.write_str("in the receipt"),
             Self::Overdue(until) => write!(f, "in the receipt until {until}, which has passed"),
             Self::No => f.write_str("in no receipt"),
+            Self::OfOthers => f.write_str("of other tenants, whose data no deletion of this one touches"),
         }
     }
 }
@@ -69,6 +72,9 @@ impl Receipt {
 
     /// Whether it lists a place.
     pub fn lists(&self, place: &Place, now: Timestamp) -> Listed {
+        if place.is_of_others() {
+            return Listed::OfOthers;
+        }
         let name = place.in_receipt();
         match self.0.iter().find(|(listed, _)| *listed == name) {
             None => Listed::No,
@@ -90,7 +96,7 @@ mod tests {
         let deleted_at: Timestamp = "2026-01-02T00:00:00Z".parse().unwrap();
         let receipt = Receipt::of_user(&topics, deleted_at);
         let listed = |store, table: &str, now: &str| {
-            let rows = TableRows { table: table.to_owned(), rows: 1, columns: Vec::new() };
+            let rows = TableRows { table: table.to_owned(), rows: 1, others: 0, columns: Vec::new() };
             receipt.lists(&Place::of_table(store, rows), now.parse().unwrap())
         };
         let day: Timestamp = "2026-01-03T00:00:00Z".parse().unwrap();

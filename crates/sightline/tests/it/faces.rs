@@ -1,6 +1,7 @@
 //! Faces in `sightline up`: the routes on its public port, and the end of a user's faces.
 
 mod erasure;
+mod other_tenants;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -28,6 +28,7 @@ mod removals;
 mod subject_limit;
 mod subject_records;
 mod subjects;
+mod twins;
 mod uploads;
 mod vectors;
 

@@ -3,14 +3,18 @@
 use super::database::{Relational, Transaction};
 use super::values::{Value, values};
 use crate::StoreError;
-use crate::rows_with::{TableRows, count_statement, table_rows, tables};
+use crate::rows_with::{Owner, TableRows, count_statement, table_rows, tables};
 
 impl Relational {
-    /// The rows of every table of PostgreSQL that have one of the texts.
+    /// The rows of every table of PostgreSQL that have one of the texts; those of other tenants than the owner are told apart.
     ///
     /// # Errors
     /// `Fatal` for a SQLite file. Otherwise when a table cannot be read.
-    pub async fn postgres_rows_with(&self, texts: &[String]) -> Result<Vec<TableRows>, StoreError> {
+    pub async fn postgres_rows_with(
+        &self,
+        texts: &[String],
+        owner: Option<Owner<'_>>,
+    ) -> Result<Vec<TableRows>, StoreError> {
         let mut snapshot = self.begin_snapshot().await?;
         if !snapshot.is_postgres() {
             return Err(StoreError::Fatal(format!("{} is not PostgreSQL", self.describe())));
@@ -20,10 +24,12 @@ impl Relational {
         let mut found = Vec::new();
         for (table, columns) in tables(snapshot.columns().await?) {
             let has = |column: &str, text: usize| format!("position(${text} in CAST({column} AS TEXT)) > 0");
-            let sql = count_statement(&table, &columns, texts.len(), has);
-            let rows = snapshot.rows_unlimited(sql, texts.iter().map(Value::from).collect()).await?;
+            let owner = Owner::of_table(owner, &columns);
+            let sql = count_statement(&table, &columns, texts.len(), owner, has);
+            let values = texts.iter().cloned().chain(Owner::values(owner));
+            let rows = snapshot.rows_unlimited(sql, values.map(Value::from).collect()).await?;
             let Some(row) = rows.first() else { continue };
-            let counts = (0..=columns.len()).map(|number| row.get(&format!("n{number}")));
+            let counts = (0..columns.len() + 2).map(|number| row.get(&format!("n{number}")));
             found.extend(table_rows(table, columns, &counts.collect::<Result<Vec<i64>, StoreError>>()?));
         }
         Ok(found)

@@ -26,6 +26,9 @@ const DETECTIONS: u64 = 1_000;
 /// Milliseconds from the request to the end of the process. In all, the time of several deletions.
 const KILLED_AFTER: [u64; 10] = [0, 2, 4, 6, 10, 15, 20, 30, 40, 60];
 
+/// What the check prints about an id that nothing has.
+const NOTHING: &str = "nothing has the id; so it is with one that never was, too: check that it is not mistyped\n";
+
 const SUBJECT: &str = "id of the subject";
 const IMAGE: &str = "image of a frame";
 const ENROLLED: &str = "enrolled image";
@@ -336,7 +339,7 @@ async fn an_id_is_found_in_the_stores_of_servers() {
     let expected = format!("documents detections 1: in no receipt\ntopic {topic} 1: in no receipt\n");
     assert_eq!(printed, expected, "{error}");
     let (status, printed, error) = check(uuid::Uuid::now_v7().to_string());
-    assert_eq!((status, printed.as_str()), (Some(0), "nothing has the id\n"), "{error}");
+    assert_eq!((status, printed.as_str()), (Some(0), NOTHING), "{error}");
 
     let redis = settings.iter().find(|(name, _)| name == "SIGHTLINE_REDIS_URL").unwrap();
     let (answers, user) = (RedisAnswers::new(&redis.1).unwrap(), uuid::Uuid::now_v7().to_string());
@@ -351,6 +354,6 @@ async fn an_id_is_found_in_the_stores_of_servers() {
     assert_eq!((status, printed.as_str()), (Some(1), "redis answer 1: in no receipt\n"), "{error}");
     answers.forget(&key).await;
     let (status, printed, error) = check(user);
-    assert_eq!((status, printed.as_str()), (Some(0), "nothing has the id\n"), "{error}");
+    assert_eq!((status, printed.as_str()), (Some(0), NOTHING), "{error}");
     services.stop();
 }

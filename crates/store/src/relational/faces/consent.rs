@@ -17,6 +17,23 @@ pub(super) fn consent(row: &Row) -> Result<Option<Consent>, StoreError> {
     Ok(Some(Consent { given_at, until: row.get("consent_until")?, reference: row.get("consent_reference")? }))
 }
 
+/// A subject with its tenant.
+fn owned(row: &Row) -> Result<(TenantId, SubjectId), StoreError> {
+    let tenant: String = row.get("tenant")?;
+    let tenant = tenant.parse().map_err(|error: contracts::IdError| unreadable("tenant", &error))?;
+    Ok((tenant, SubjectId::from_uuid(row.get("id")?)))
+}
+
+/// The condition that the subject `s` has vectors and no recorded consent.
+macro_rules! without_consent {
+    () => {
+        // SQLite keeps the order of a cross join, and so finds the vectors of a subject by their index.
+        "s.consent_given_at IS NULL AND EXISTS \
+         (SELECT 1 FROM face_galleries g CROSS JOIN face_vectors v WHERE g.tenant = s.tenant \
+          AND v.tenant = g.tenant AND v.model = g.model AND v.subject = s.id)"
+    };
+}
+
 impl Relational {
     /// Whether the faces of a subject with this consent may be enrolled and compared.
     pub fn may_compare(&self, consent: Option<&Consent>, now: Timestamp) -> bool {
@@ -27,12 +44,7 @@ impl Relational {
     pub async fn ended_consents(&self, now: Timestamp, limit: u32) -> Result<Vec<(TenantId, SubjectId)>, StoreError> {
         let sql = "SELECT tenant, id FROM face_subjects WHERE consent_ends_at <= $1 ORDER BY consent_ends_at LIMIT $2";
         let rows = self.rows(sql, values![now, i64::from(limit)]).await?;
-        let read = |row: &Row| {
-            let tenant: String = row.get("tenant")?;
-            let tenant = tenant.parse().map_err(|error: contracts::IdError| unreadable("tenant", &error))?;
-            Ok((tenant, SubjectId::from_uuid(row.get("id")?)))
-        };
-        rows.iter().map(read).collect()
+        rows.iter().map(owned).collect()
     }
 
     /// Whether the consent of a subject ended by `now` and something of it may be left to be erased.
@@ -69,13 +81,25 @@ impl Relational {
         self.execute(sql, values![tenant, id, now]).await.map(drop)
     }
 
-    /// A subject that has vectors and no recorded consent; `None` if there is none. It may read all subjects.
-    pub async fn enrolled_without_consent(&self) -> Result<Option<SubjectId>, StoreError> {
-        // SQLite keeps the order of a cross join, and so finds the vectors of a subject by their index.
-        let sql = "SELECT s.id FROM face_subjects s WHERE s.consent_given_at IS NULL AND EXISTS \
-                   (SELECT 1 FROM face_galleries g CROSS JOIN face_vectors v WHERE g.tenant = s.tenant \
-                    AND v.tenant = g.tenant AND v.model = g.model AND v.subject = s.id) LIMIT 1";
-        self.row(sql, values![]).await?.map(|row| Ok(SubjectId::from_uuid(row.get("id")?))).transpose()
+    /// Subjects that have vectors and no recorded consent, at most `limit`, by tenant. It may read all subjects.
+    pub async fn enrolled_without_consent(&self, limit: u32) -> Result<Vec<(TenantId, SubjectId)>, StoreError> {
+        let sql = concat!(
+            "SELECT s.tenant, s.id FROM face_subjects s WHERE ",
+            without_consent!(),
+            " ORDER BY s.tenant, s.id LIMIT $1"
+        );
+        self.rows(sql, values![i64::from(limit)]).await?.iter().map(owned).collect()
+    }
+
+    /// The numbers of subjects that have vectors and no recorded consent, and of their tenants. It reads all subjects.
+    pub async fn count_without_consent(&self) -> Result<(u64, u64), StoreError> {
+        let sql = concat!(
+            "SELECT count(*) AS subjects, count(DISTINCT s.tenant) AS tenants FROM face_subjects s WHERE ",
+            without_consent!()
+        );
+        let Some(row) = self.row(sql, values![]).await? else { return Ok((0, 0)) };
+        let (subjects, tenants): (i64, i64) = (row.get("subjects")?, row.get("tenants")?);
+        Ok((subjects.unsigned_abs(), tenants.unsigned_abs()))
     }
 }
 
@@ -85,18 +109,5 @@ impl Transaction {
         let sql = "SELECT consent_given_at, consent_until, consent_reference FROM face_subjects \
                    WHERE tenant = $1 AND id = $2";
         self.row(sql, values![tenant, id]).await?.as_ref().map_or(Ok(None), consent)
-    }
-
-    /// Lets the consent of a locked subject end at `until`, unless it ends before: it got faces whose consent ends then.
-    pub(super) async fn end_earlier(
-        &mut self,
-        tenant: &TenantId,
-        id: SubjectId,
-        until: Timestamp,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let sql = "UPDATE face_subjects SET consent_given_at = COALESCE(consent_given_at, $3), consent_until = $4, \
-                   consent_ends_at = $4 WHERE tenant = $1 AND id = $2 AND (consent_until IS NULL OR consent_until > $4)";
-        self.execute(sql, values![tenant, id, now, until]).await.map(drop)
     }
 }

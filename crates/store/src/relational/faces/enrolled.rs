@@ -106,19 +106,38 @@ impl Relational {
         if !transaction.touch_subject(tenant, subject, now).await? {
             return Ok(None);
         }
+        let removed = transaction.remove_faces(tenant, subject, kind, ids, now).await?;
+        if removed.is_some() {
+            transaction.commit().await?;
+            self.empty_journal().await;
+        }
+        Ok(removed)
+    }
+}
+
+impl Transaction {
+    /// Removes faces of a locked subject, of all models. Returns the id of one that there was.
+    pub(super) async fn remove_faces(
+        &mut self,
+        tenant: &TenantId,
+        subject: SubjectId,
+        kind: VectorKind,
+        ids: &[VectorId],
+        now: Timestamp,
+    ) -> Result<Option<VectorId>, StoreError> {
         let mut removed = None;
-        for key in transaction.galleries_of(tenant).await? {
+        for key in self.galleries_of(tenant).await? {
             let mut found = Vec::new();
             for id in ids {
-                if transaction.has_face(&key, subject, kind, *id).await? {
+                if self.has_face(&key, subject, kind, *id).await? {
                     found.push(*id);
                 }
             }
             if found.is_empty() {
                 continue;
             }
-            let Some(locked) = transaction.lock_gallery(&key).await? else { continue };
-            let mut change = GalleryChange::new(&mut transaction, &key, locked, now);
+            let Some(locked) = self.lock_gallery(&key).await? else { continue };
+            let mut change = GalleryChange::new(self, &key, locked, now);
             for id in found {
                 if change.remove(id).await? {
                     removed = Some(id);
@@ -126,20 +145,15 @@ impl Relational {
             }
             change.finish().await?;
         }
-        if removed.is_none() {
-            return Ok(None);
+        if removed.is_some() {
+            for id in ids {
+                let sql = "DELETE FROM face_model_gaps WHERE tenant = $1 AND id = $2";
+                self.execute(sql, values![tenant, *id]).await?;
+            }
         }
-        for id in ids {
-            let sql = "DELETE FROM face_model_gaps WHERE tenant = $1 AND id = $2";
-            transaction.execute(sql, values![tenant, *id]).await?;
-        }
-        transaction.commit().await?;
-        self.empty_journal().await;
         Ok(removed)
     }
-}
 
-impl Transaction {
     /// Whether a gallery has a vector of a subject with this kind and id.
     async fn has_face(
         &mut self,

@@ -72,6 +72,14 @@ impl Relational {
         self.row(sql, values![id]).await?.map(|row| row.get("deleted_at")).transpose()
     }
 
+    /// The tenant of a subject, also of one that was deleted or merged and whose id may still come. It reads all subjects.
+    pub async fn tenant_of_subject(&self, id: SubjectId) -> Result<Option<TenantId>, StoreError> {
+        let sql = "SELECT tenant FROM face_subjects WHERE id = $1 UNION SELECT tenant FROM face_former_subjects WHERE id = $1";
+        let Some(row) = self.row(sql, values![id]).await? else { return Ok(None) };
+        let tenant: String = row.get("tenant")?;
+        Ok(Some(tenant.parse().map_err(|error: contracts::IdError| unreadable("tenant", &error))?))
+    }
+
     /// Whether the id is that of a subject that was merged into one that is not deleted.
     pub async fn is_merged(&self, tenant: &TenantId, id: SubjectId) -> Result<bool, StoreError> {
         let sql = "SELECT id FROM face_former_subjects \

@@ -1,5 +1,9 @@
 //! Merging two subjects that are the same person.
+//!
+//! In: the subject that is merged, and the one that stays. Out: the one that stays has the vectors of both. Its own record of consent is the
+//! only one from then on, and it is not changed: it must cover the faces that move, and end no later than theirs.
 
+use contracts::api::Consent;
 use contracts::{SubjectId, TenantId};
 use gallery::GalleryKey;
 use jiff::Timestamp;
@@ -23,6 +27,8 @@ pub enum MergeOutcome {
     TooMany,
     /// The consent of the other subject has ended, or there are vectors to move and the one that stays has no valid consent.
     NoConsent(SubjectId),
+    /// The other subject has a recorded consent, and the one that stays has none, or one that ends later.
+    ConsentDiffers,
 }
 
 impl Relational {
@@ -45,8 +51,13 @@ impl Relational {
             }
         }
         let (consent, of_from) = (transaction.consent(tenant, into).await?, transaction.consent(tenant, from).await?);
-        if of_from.as_ref().is_some_and(|consent| !consent.holds(now)) {
-            return Ok(MergeOutcome::NoConsent(from));
+        if let Some(of_from) = &of_from {
+            if !of_from.holds(now) {
+                return Ok(MergeOutcome::NoConsent(from));
+            }
+            if !covers(consent.as_ref(), of_from) {
+                return Ok(MergeOutcome::ConsentDiffers);
+            }
         }
         let mut vectors = 0;
         for key in transaction.galleries_of(tenant).await? {
@@ -65,9 +76,6 @@ impl Relational {
             }
             change.finish().await?;
         }
-        if let Some(until) = of_from.and_then(|consent| consent.until).filter(|_| vectors > 0) {
-            transaction.end_earlier(tenant, into, until, now).await?;
-        }
         // It may be that of a user, also if no vector moves.
         transaction.changes_answers_about(tenant);
         transaction.execute("UPDATE user_faces SET subject = $2 WHERE subject = $1", values![from, into]).await?;
@@ -76,6 +84,16 @@ impl Relational {
         transaction.record_merged(tenant, from, into).await?;
         transaction.commit().await?;
         Ok(MergeOutcome::Merged(vectors))
+    }
+}
+
+/// Whether faces with the consent `moved` may come under that of the subject that stays: it is recorded, and they do not outlive their own.
+fn covers(stays: Option<&Consent>, moved: &Consent) -> bool {
+    let Some(stays) = stays else { return false };
+    match (stays.until, moved.until) {
+        (_, None) => true,
+        (None, Some(_)) => false,
+        (Some(end), Some(moved)) => end <= moved,
     }
 }
 

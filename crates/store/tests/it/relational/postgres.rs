@@ -93,7 +93,7 @@ async fn an_unmigrated_database_is_refused_with_the_command() {
 async fn a_deleted_subject_is_only_among_the_former_ones() {
     on_two(async |two| {
         let tables = async |id| {
-            let found = two.other.postgres_rows_with(&[id]).await.unwrap();
+            let found = two.other.postgres_rows_with(&[id], None).await.unwrap();
             found.into_iter().map(|table| table.table).collect::<Vec<_>>()
         };
         uploads::a_deleted_subject_is_only_among_the_former_ones(&two.one, tables).await;

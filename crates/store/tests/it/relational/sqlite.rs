@@ -164,7 +164,7 @@ async fn a_deleted_subject_is_only_among_the_former_ones() {
     let folder = TempDir::new().unwrap();
     let two = two_on(&folder).await;
     let tables = async |id| {
-        let found = sqlite_rows_with(&folder.path().join("accounts.sqlite"), &[id]).unwrap();
+        let found = sqlite_rows_with(&folder.path().join("accounts.sqlite"), &[id], None).unwrap();
         found.into_iter().map(|table| table.table).collect::<Vec<_>>()
     };
     uploads::a_deleted_subject_is_only_among_the_former_ones(&two.one, tables).await;

@@ -77,9 +77,9 @@ pub async fn without_a_valid_consent_no_vector_is_added(two: &TwoStores) {
     };
     let refused = |number| VectorWriteOutcome::NoConsent(subject(number));
     assert_eq!(outcome(&required, 1, 1, now()).await, refused(1));
-    assert_eq!(required.enrolled_without_consent().await.unwrap(), None);
+    assert_eq!(required.enrolled_without_consent(9).await.unwrap(), []);
     assert_eq!(outcome(optional, 1, 1, now()).await, VectorWriteOutcome::Stored);
-    assert_eq!(required.enrolled_without_consent().await.unwrap(), Some(subject(1)));
+    assert_eq!(required.enrolled_without_consent(9).await.unwrap(), [(gallery.tenant.clone(), subject(1))]);
 
     let soon = now() + SignedDuration::from_secs(60);
     change(optional, 2, &consent(Some(soon))).await;
@@ -91,16 +91,77 @@ pub async fn without_a_valid_consent_no_vector_is_added(two: &TwoStores) {
     let merge = async |into| required.merge_subjects(&gallery.tenant, subject(1), subject(into), now()).await.unwrap();
     assert_eq!(merge(3).await, MergeOutcome::NoConsent(subject(3)));
     assert_eq!(merge(2).await, MergeOutcome::Merged(1));
-    let (moves, stays) = (consent(Some(soon)), consent(None));
-    add(optional, "a", 4..=5).await;
-    change(optional, 4, &moves).await;
-    change(optional, 5, &stays).await;
-    assert_eq!(outcome(optional, 4, 4, now()).await, VectorWriteOutcome::Stored);
-    let merged = optional.merge_subjects(&gallery.tenant, subject(4), subject(5), now()).await.unwrap();
-    assert_eq!(merged, MergeOutcome::Merged(1));
-    let kept = optional.subject(&gallery.tenant, subject(5)).await.unwrap().unwrap().consent.unwrap();
-    assert_eq!(kept.until, Some(soon), "its faces are compared as long as the earlier consent holds");
-    assert_eq!(required.enrolled_without_consent().await.unwrap(), None);
+    assert_eq!(required.enrolled_without_consent(9).await.unwrap(), []);
+    assert_eq!(required.count_without_consent().await.unwrap(), (0, 0));
+}
+
+pub async fn everybody_without_a_recorded_consent_is_counted_and_listed(two: &TwoStores) {
+    let (store, other) = (&two.one, &two.other);
+    add(store, "b", 1..=1).await;
+    add(store, "a", 1..=4).await;
+    put(store, &key("b"), &[face(1, 1)]).await;
+    put(store, &key("a"), &[face(1, 1), face(2, 2), face(3, 3)]).await;
+    // The same person in two galleries counts once, and so does one who has a negative alone.
+    put(store, &other_model("a"), &[face(2, 2), negative(4, 4)]).await;
+    change(store, 3, &consent(None)).await;
+    let of = |owner: &str, number| (tenant(owner), subject(number));
+    let all = [of("a", 1), of("a", 2), of("a", 4), of("b", 1)];
+    assert_eq!(other.enrolled_without_consent(9).await.unwrap(), all);
+    assert_eq!(other.enrolled_without_consent(2).await.unwrap(), all[..2]);
+    assert_eq!(other.count_without_consent().await.unwrap(), (4, 2));
+}
+
+/// The record of the subject that stays is the only one afterwards. So it must cover the faces that move, and end no later than theirs.
+pub async fn a_merge_neither_gives_nor_loses_a_consent(two: &TwoStores) {
+    let (optional, required, gallery) = (&two.one, two.other.clone().requiring_consent(true), key("a"));
+    let soon = Some(now() + SignedDuration::from_secs(60));
+    let later = Some(now() + SignedDuration::from_secs(90));
+    // What is recorded of the one that stays and of the other, and whether they are merged.
+    let cases = [
+        (None, None, true),
+        (None, Some(None), false),
+        (None, Some(soon), false),
+        (Some(None), None, true),
+        (Some(None), Some(None), true),
+        (Some(None), Some(soon), false),
+        (Some(soon), None, true),
+        (Some(soon), Some(None), true),
+        (Some(soon), Some(soon), true),
+        (Some(soon), Some(later), true),
+        (Some(later), Some(soon), false),
+    ];
+    let read = async |number: u128| two.other.subject(&gallery.tenant, subject(number)).await.unwrap();
+    let mut into = 1;
+    for (stays, moves, merges) in cases {
+        for (store, is_required) in [(optional, false), (&required, true)] {
+            let from = into + 1;
+            add(optional, "a", [into, from]).await;
+            for (number, given) in [(into, stays), (from, moves)] {
+                if let Some(until) = given {
+                    change(optional, number, &consent(until)).await;
+                }
+            }
+            put(optional, &gallery, &[face(into, into), face(from, from)]).await;
+            let before = (read(into).await.unwrap().consent, read(from).await.unwrap().consent);
+
+            let outcome = store.merge_subjects(&gallery.tenant, subject(from), subject(into), now()).await.unwrap();
+
+            let expected = match stays {
+                _ if !merges => MergeOutcome::ConsentDiffers,
+                None if is_required => MergeOutcome::NoConsent(subject(into)),
+                _ => MergeOutcome::Merged(1),
+            };
+            assert_eq!(outcome, expected, "{stays:?} {moves:?} {is_required}");
+            assert_eq!(read(into).await.unwrap().consent, before.0, "{stays:?} {moves:?}: it is as it was given");
+            let other = read(from).await;
+            let is_merged = outcome == MergeOutcome::Merged(1);
+            assert_eq!(other.is_none(), is_merged, "{stays:?} {moves:?}");
+            assert!(is_merged || other.unwrap().consent == before.1, "{stays:?} {moves:?}: nothing is changed");
+            let faces = two.other.vectors_of_subject(&gallery, subject(into)).await.unwrap().len();
+            assert_eq!(faces, if is_merged { 2 } else { 1 }, "{stays:?} {moves:?}");
+            into += 2;
+        }
+    }
 }
 
 /// The caller deletes the image that it has kept meanwhile.

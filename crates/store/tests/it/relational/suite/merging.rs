@@ -2,7 +2,7 @@
 
 use contracts::SubjectId;
 use gallery::suite::{face, key, subject};
-use gallery::{Change, Changes, Position, VectorStore};
+use gallery::{Change, Changes, GalleryKey, Position, StoredVector, VectorKind, VectorStore};
 use jiff::SignedDuration;
 use store::face_eraser;
 use store::relational::MergeOutcome;
@@ -39,6 +39,38 @@ pub async fn a_merge_moves_the_vectors_of_all_models(two: &TwoStores) {
     assert_eq!(size(store, &other).await, (1, 1, 2));
     assert_eq!(store.subject(&a, subject(1)).await.unwrap().unwrap().name.as_deref(), Some("Ann"));
     assert!(store.subject(&a, subject(2)).await.unwrap().is_none());
+}
+
+/// As after a merge of two who were enrolled with the same images.
+pub async fn of_faces_with_the_same_vector_one_stays(two: &TwoStores) {
+    let (store, a, key, other) = (&two.one, tenant("a"), key("a"), other_model("a"));
+    let third = GalleryKey { model: "third".to_owned(), ..key.clone() };
+    add(store, "a", 1..=2).await;
+    // A face with an id of its own and the vector of another face.
+    let again = |number, of, owner| StoredVector { id: face(number, owner).id, ..face(of, owner) };
+    let rejected = StoredVector { kind: VectorKind::Negative, ..again(5, 1, 1) };
+    // The third is the first, which has a vector of another model too; of the second and the fourth, that with a kept image stays.
+    let one = [face(1, 1), face(2, 1), again(3, 1, 1), again(4, 2, 1), rejected.clone(), again(6, 1, 2)];
+    put(store, &key, &one).await;
+    put(store, &other, &[face(1, 1)]).await;
+    assert!(store.set_source(&key, face(4, 1).id, "kept", now()).await.unwrap());
+    // Each has a vector of a model for which the other has none.
+    put(store, &key, &[face(7, 1), again(8, 7, 1)]).await;
+    put(store, &other, &[face(7, 1)]).await;
+    put(store, &third, &[face(8, 1)]).await;
+    let twins = [face(2, 1).id, face(3, 1).id];
+    assert_eq!(two.other.twins(&a, subject(1)).await.unwrap(), twins);
+    assert_eq!(two.other.remove_twins(&tenant("b"), subject(1), now()).await.unwrap(), []);
+
+    assert_eq!(store.remove_twins(&a, subject(1), now()).await.unwrap(), twins);
+
+    let left = [face(1, 1), again(4, 2, 1), rejected, face(7, 1), again(8, 7, 1)];
+    assert_eq!(two.other.vectors_of_subject(&key, subject(1)).await.unwrap(), left);
+    let (vectors, subjects, version) = size(store, &key).await;
+    assert_eq!((vectors, subjects), (6, 2), "the same face of another subject is no twin");
+    assert_eq!(size(store, &other).await.0, 2);
+    assert_eq!(two.other.remove_twins(&a, subject(1), now()).await.unwrap(), []);
+    assert_eq!(size(store, &key).await.2, version, "nothing is changed");
 }
 
 pub async fn deleted_and_merged_subjects_are_remembered_until_they_are_forgotten(two: &TwoStores) {
