@@ -286,7 +286,7 @@ mod tests {
             unreachable!("no request is sent")
         }
 
-        fn bytes_in_flight(&self) -> &std::sync::Arc<crate::upload::BytesInFlight> {
+        fn bytes_in_flight(&self) -> &crate::upload::BytesInFlight {
             unreachable!("no request is sent")
         }
 

@@ -47,7 +47,7 @@ impl FromRequest<App> for ImageBody {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
-        let body = IncomingBody::begin(request.into_body(), app.image_limits(), &app.bytes_in_flight)?;
+        let body = IncomingBody::begin(request, app.image_limits(), &app.bytes_in_flight)?;
         let (encoded, _reservation) = body.collect_reserved().await?;
         Ok(Self { encoded: as_image("the body", encoded)?, _reservation })
     }
@@ -76,7 +76,7 @@ impl FromRequest<App> for ImagePair {
             let ImageBody { encoded, _reservation } = ImageBody::from_request(request, app).await?;
             return Ok(Self { image: encoded, other: None, _reservation });
         };
-        let mut form = FormData::begin(&content_type, request.into_body(), app.form_limits(), &app.bytes_in_flight)?;
+        let mut form = FormData::begin(&content_type, request, app.form_limits(), &app.bytes_in_flight)?;
         let [mut image, mut other] = [None, None];
         while let Some(field) = form.next_field().await? {
             let (name, place) = match field.name() {
@@ -132,7 +132,7 @@ impl FromRequest<App> for EnrolmentBody {
             let ImageBody { encoded, _reservation } = ImageBody::from_request(request, app).await?;
             return Ok(Self { images: EnrolmentImages::One(encoded), _reservation });
         };
-        let mut form = FormData::begin(&content_type, request.into_body(), app.form_limits(), &app.bytes_in_flight)?;
+        let mut form = FormData::begin(&content_type, request, app.form_limits(), &app.bytes_in_flight)?;
         let mut files = Vec::new();
         while let Some(field) = form.next_field().await? {
             if field.name() != Some("image") {
