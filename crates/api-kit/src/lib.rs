@@ -10,7 +10,8 @@
 //! OpenAPI document that follow from the types of a handler.
 //!
 //! Guarantees: a caller is authenticated and counted before its handler runs; bodies of requests are limited in
-//! size, time and bytes in memory, and long responses in bytes in memory, in all and of one tenant; bad input gets a problem that says what is allowed; causes of failures are logged and not sent.
+//! size, time and bytes in memory, and long responses in bytes in memory, in all and of one tenant; bad
+//! input gets a problem that says what is allowed; causes of failures are logged and not sent.
 //!
 //! A service implements [`ApiState`] for the state of its handlers.
 

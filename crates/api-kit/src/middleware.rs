@@ -35,8 +35,9 @@ struct Observed {
     full_disk: FullDiskLog,
 }
 
-/// Reads what the handler left of the request body, turns a panic into problem details, counts the bytes of the response, sets
-/// the rate limit headers, and records metrics and full disks. One function, because each layer of middleware costs every request several allocations.
+/// Reads what the handler left of the request body, turns a panic into problem details, counts the bytes of the response, sets the
+/// rate limit headers, and records metrics and full disks. One function, because each layer of middleware costs every request several
+/// allocations.
 async fn observe(State(observed): State<Arc<Observed>>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let (method, route) = (request.method().clone(), request.extensions().get::<MatchedPath>().cloned());

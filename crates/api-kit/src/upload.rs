@@ -79,8 +79,8 @@ pub const BODY_ERRORS: [ErrorResponse; 4] = [
     ErrorResponse::new("415", "`unsupported_media_type`: the body's type is not accepted"),
     ErrorResponse::with_retry(
         "503",
-        "`unavailable`, `timeout`: not now; `busy`: too many bodies arrive at once, of all users or of this one; `disk_full`, `data_folder_lost`: nothing can \
-         be stored until the operator acts",
+        "`unavailable`, `timeout`: not now; `busy`: too many bodies arrive at once, of all users or of this one, or responses \
+         are not read; `disk_full`, `data_folder_lost`: nothing can be stored until the operator acts",
     ),
 ];
 

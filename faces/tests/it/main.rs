@@ -7,6 +7,7 @@ mod compare;
 mod forget;
 mod images;
 mod kept_images;
+mod limits;
 mod model;
 mod model_file;
 mod reject;
