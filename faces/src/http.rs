@@ -85,9 +85,9 @@ pub struct Inner {
     /// The log and the folder of uploads; `None` if there is none.
     pub uploads: Option<Uploads>,
     /// A place for each request whose images are decoded and compared.
-    images: Arc<ImagePlaces>,
+    images: ImagePlaces,
     /// The bytes of request bodies in memory.
-    bytes_in_flight: Arc<BytesInFlight>,
+    bytes_in_flight: BytesInFlight,
     /// Bytes of the largest image.
     max_bytes: usize,
     /// Whether faces may be searched.
@@ -109,7 +109,7 @@ impl ApiState for App {
         &*self.accounts
     }
 
-    fn bytes_in_flight(&self) -> &Arc<BytesInFlight> {
+    fn bytes_in_flight(&self) -> &BytesInFlight {
         &self.bytes_in_flight
     }
 
@@ -122,6 +122,7 @@ impl App {
     /// The state at the start.
     pub fn new(config: &Config, shared: &SharedArgs, deps: &Deps) -> Self {
         let gauge = metrics::gauge!("sightline_faces_bytes_in_flight");
+        let max_bytes = shared.frames.max_frame_bytes;
         Self(Arc::new(Inner {
             accounts: deps.accounts.clone(),
             database: deps
@@ -137,8 +138,8 @@ impl App {
             topics: deps.topics.clone(),
             uploads: deps.uploads.clone(),
             images: ImagePlaces::new(config.faces_requests),
-            bytes_in_flight: BytesInFlight::new(config.faces_bytes_in_flight, gauge),
-            max_bytes: shared.frames.max_frame_bytes,
+            bytes_in_flight: BytesInFlight::new(config.faces_bytes_in_flight, largest_form(max_bytes), gauge),
+            max_bytes,
             may_search: shared.uses.faces_search,
             keep_images: config.faces_keep_images,
         }))
@@ -151,7 +152,7 @@ impl App {
 
     /// Limits of a form with several images, together as large as two of the largest.
     fn form_limits(&self) -> BodyLimits {
-        BodyLimits { bytes: 2 * self.max_bytes + FORM_OVERHEAD, ..self.json_limits() }
+        BodyLimits { bytes: largest_form(self.max_bytes), ..self.json_limits() }
     }
 
     /// Checks that the faces of a subject of the tenant may be enrolled and compared, before a model runs.
@@ -173,6 +174,11 @@ impl App {
     fn place(&self, tenant: &TenantId) -> Result<Place, ApiError> {
         Ok(self.images.take(tenant)?)
     }
+}
+
+/// Bytes of the largest form with images of at most `max_bytes`.
+const fn largest_form(max_bytes: usize) -> usize {
+    max_bytes.saturating_mul(2).saturating_add(FORM_OVERHEAD)
 }
 
 /// All routes, and their document.

@@ -104,7 +104,8 @@ const COMMON: [ErrorResponse; 6] = [
     ErrorResponse::new("500", "`internal`: a defect of the service, which was logged"),
     ErrorResponse::with_retry(
         "503",
-        "`unavailable`, `timeout`: not now; `disk_full`, `data_folder_lost`: nothing can be stored until the operator acts",
+        "`unavailable`, `timeout`: not now; `busy`: too many long responses wait until they are read; `disk_full`, `data_folder_lost`: \
+         nothing can be stored until the operator acts",
     ),
 ];
 
@@ -286,7 +287,7 @@ mod tests {
             unreachable!("no request is sent")
         }
 
-        fn bytes_in_flight(&self) -> &std::sync::Arc<crate::upload::BytesInFlight> {
+        fn bytes_in_flight(&self) -> &crate::upload::BytesInFlight {
             unreachable!("no request is sent")
         }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
+use axum::extract::Request;
 use bytes::Bytes;
 use futures::{Stream, stream};
 use http::HeaderMap;
@@ -25,18 +25,18 @@ pub struct FormData {
 pub struct FormField(Field<'static>);
 
 impl FormData {
-    /// Begins to read a form with this Content-Type.
+    /// Begins to read the form of a request with this Content-Type.
     ///
     /// # Errors
     /// When the Content-Type has no boundary, or as [`IncomingBody::begin`].
     pub fn begin(
         content_type: &str,
-        body: Body,
+        request: Request,
         limits: BodyLimits,
-        bytes_in_flight: &Arc<BytesInFlight>,
+        bytes_in_flight: &BytesInFlight,
     ) -> Result<Self, ApiError> {
         let boundary = boundary(content_type)?;
-        let upload = Arc::new(Mutex::new(IncomingBody::begin(body, limits, bytes_in_flight)?));
+        let upload = Arc::new(Mutex::new(IncomingBody::begin(request, limits, bytes_in_flight)?));
         Ok(Self { form: Multipart::new(chunks(upload.clone()), boundary), upload })
     }
 

@@ -32,8 +32,7 @@ impl<T: DeserializeOwned, S: ApiState> FromRequest<S> for JsonBody<T> {
             let reason = "the body must be JSON, with Content-Type: application/json".to_owned();
             return Err(RequestError::UnsupportedMediaType(reason).into());
         }
-        let bytes =
-            IncomingBody::begin(request.into_body(), state.json_limits(), state.bytes_in_flight())?.collect().await?;
+        let bytes = IncomingBody::begin(request, state.json_limits(), state.bytes_in_flight())?.collect().await?;
         Ok(Self(parse(&bytes)?))
     }
 }

@@ -9,7 +9,8 @@
 //! In: requests of clients. Out: the arguments of handlers, problems, headers of rate limits, metrics, and the parts of the
 //! OpenAPI document that follow from the types of a handler.
 //!
-//! Guarantees: a caller is authenticated and counted before its handler runs; bodies are limited in size, time and total bytes in memory; bad
+//! Guarantees: a caller is authenticated and counted before its handler runs; bodies of requests are limited in
+//! size, time and bytes in memory, and long responses in bytes in memory, in all and of one tenant; bad
 //! input gets a problem that says what is allowed; causes of failures are logged and not sent.
 //!
 //! A service implements [`ApiState`] for the state of its handlers.
@@ -29,7 +30,9 @@ pub mod middleware;
 pub mod openapi;
 pub mod rate_limit;
 mod request_metrics;
+mod response_bytes;
 pub mod scope;
+pub mod shares;
 mod state;
 pub mod upload;
 

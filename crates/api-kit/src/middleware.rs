@@ -9,6 +9,7 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
+use platform::http::Tenant;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::drain::drain_on_drop;
@@ -16,6 +17,7 @@ use crate::error::{ApiError, RequestError, ServiceError};
 use crate::full_disk::FullDiskLog;
 use crate::rate_limit::RateLimitSlot;
 use crate::request_metrics::RequestMetrics;
+use crate::response_bytes::ResponseBytes;
 
 /// The routes with the middleware of every request, and problems for unknown paths and wrong methods.
 pub fn with_middleware<S: Clone + Send + Sync + 'static>(routes: Router<S>) -> Router<S> {
@@ -25,23 +27,27 @@ pub fn with_middleware<S: Clone + Send + Sync + 'static>(routes: Router<S>) -> R
         .layer(from_fn_with_state(Arc::<Observed>::default(), observe))
 }
 
-/// What is recorded about requests.
+/// What is recorded about requests and counted of their responses.
 #[derive(Default)]
 struct Observed {
+    responses: ResponseBytes,
     metrics: RequestMetrics,
     full_disk: FullDiskLog,
 }
 
-/// Reads what the handler left of the request body, turns a panic into problem details, sets the rate limit headers, and records
-/// metrics and full disks. One function, because each layer of middleware costs every request several allocations.
+/// Reads what the handler left of the request body, turns a panic into problem details, counts the bytes of the response, sets the
+/// rate limit headers, and records metrics and full disks. One function, because each layer of middleware costs every request several
+/// allocations.
 async fn observe(State(observed): State<Arc<Observed>>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let (method, route) = (request.method().clone(), request.extensions().get::<MatchedPath>().cloned());
     let rate_limit = RateLimitSlot::insert(&mut request);
+    let tenant = Tenant::insert(request.extensions_mut());
     let answering = AssertUnwindSafe(next.run(request.map(drain_on_drop))).catch_unwind();
-    let mut response = answering.await.unwrap_or_else(|_| {
+    let response = answering.await.unwrap_or_else(|_| {
         ApiError::from(ServiceError::Internal(anyhow::anyhow!("a handler panicked"))).into_response()
     });
+    let mut response = observed.responses.counted(response, tenant.name());
     rate_limit.rate_limit_headers(response.headers_mut());
     observed.metrics.record(&method, route.as_ref(), response.status(), started.elapsed());
     observed.full_disk.record(&method, route.as_ref(), &response);
@@ -79,6 +85,24 @@ mod tests {
         assert_eq!(response.headers()["content-type"], "application/problem+json");
         let body = axum::body::to_bytes(response.into_body(), 10_000).await.unwrap();
         assert!(!String::from_utf8_lossy(&body).contains("secret"));
+    }
+
+    #[tokio::test]
+    async fn long_responses_that_nobody_reads_are_bounded() {
+        let long = get(|| async { vec![7_u8; 8 << 20] });
+        let routes: Router = with_middleware(Router::new().route("/long", long));
+        let ask = async || {
+            let request = Request::get("/long").body(Body::empty()).unwrap();
+            routes.clone().oneshot(request).await.unwrap()
+        };
+        let mut unread = Vec::new();
+        for _ in 0..4 {
+            unread.push(ask().await);
+        }
+        assert!(unread.iter().all(|response| response.status() == StatusCode::OK));
+        assert_eq!(ask().await.status(), StatusCode::SERVICE_UNAVAILABLE);
+        drop(unread);
+        assert_eq!(ask().await.status(), StatusCode::OK);
     }
 
     #[tokio::test]

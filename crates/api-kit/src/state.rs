@@ -1,7 +1,5 @@
 //! What the handler arguments of this crate need.
 
-use std::sync::Arc;
-
 use accounts::Accounts;
 
 use crate::upload::{BodyLimits, BytesInFlight};
@@ -12,7 +10,7 @@ pub trait ApiState: Clone + Send + Sync + 'static {
     fn accounts(&self) -> &dyn Accounts;
 
     /// The bytes of request bodies in memory.
-    fn bytes_in_flight(&self) -> &Arc<BytesInFlight>;
+    fn bytes_in_flight(&self) -> &BytesInFlight;
 
     /// Limits of a JSON body.
     fn json_limits(&self) -> BodyLimits;

@@ -1,24 +1,26 @@
 //! Request bodies with limits on size, time, and the total bytes of all bodies in memory.
 //!
-//! In: the body of one request. Out: its chunks as they arrive. Guarantees: a body that is too long is refused as soon as its
-//! length is declared or reached; one that stalls or takes too long is refused; the bytes of all bodies never exceed a fixed
-//! number. A declared length is reserved before the first byte, so that the body is not refused after a part of it has
-//! arrived; a body without a declared length reserves as it grows.
+//! In: one request, whose caller is authenticated if its route needs a credential. Out: the chunks of its body as they arrive. Guarantees: a
+//! body that is too long is refused as soon as its length is declared or reached; one that stalls or takes too long is refused; the bytes
+//! of all bodies never exceed a fixed number, and those of one tenant never exceed its share, so slow bodies of one user keep no others out.
+//! A declared length is reserved before the first byte, so that the body is not refused after a part of it has arrived; a body without a
+//! declared length reserves as it grows.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
+use axum::extract::Request;
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 use http_body_util::BodyExt;
 use metrics::Gauge;
-use platform::http::TooSlow;
+use platform::http::{Tenant, TooSlow};
 use tokio::time::Instant;
 
 use crate::describe::ErrorResponse;
 use crate::error::HttpError;
+use crate::shares::{NotFree, Shares, Units};
 
 /// Why a body is refused.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +40,12 @@ pub enum BodyError {
     /// Other bodies use all bytes within the limit.
     #[error("too many requests are in progress; try again soon")]
     Busy,
+    /// Other bodies of the tenant use its share. Requests without a credential have one together.
+    #[error(
+        "other requests of the same user, or without a credential, use all the memory for bodies that these may have; send fewer \
+         at the same time, and try again when one has its response"
+    )]
+    ShareInUse,
 }
 
 impl HttpError for BodyError {
@@ -46,12 +54,21 @@ impl HttpError for BodyError {
             Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
             Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, "slow_upload"),
             Self::Incomplete => (StatusCode::BAD_REQUEST, "malformed"),
-            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
+            Self::Busy | Self::ShareInUse => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
         }
     }
 
     fn retry_after(&self) -> Option<u64> {
-        matches!(self, Self::Busy).then_some(1)
+        matches!(self, Self::Busy | Self::ShareInUse).then_some(1)
+    }
+}
+
+impl From<NotFree> for BodyError {
+    fn from(not_free: NotFree) -> Self {
+        match not_free {
+            NotFree::OfTenant => Self::ShareInUse,
+            NotFree::OfAll => Self::Busy,
+        }
     }
 }
 
@@ -62,65 +79,22 @@ pub const BODY_ERRORS: [ErrorResponse; 4] = [
     ErrorResponse::new("415", "`unsupported_media_type`: the body's type is not accepted"),
     ErrorResponse::with_retry(
         "503",
-        "`unavailable`, `timeout`: not now; `busy`: too many bodies arrive at once; `disk_full`, `data_folder_lost`: nothing can \
-         be stored until the operator acts",
+        "`unavailable`, `timeout`: not now; `busy`: too many bodies arrive at once, of all users or of this one, or responses \
+         are not read; `disk_full`, `data_folder_lost`: nothing can be stored until the operator acts",
     ),
 ];
 
-/// The total bytes of all bodies in memory, and their limit.
-pub struct BytesInFlight {
-    limit: usize,
-    used: AtomicUsize,
-    gauge: Gauge,
-}
+/// The total bytes of all bodies in memory, and their limit. A tenant has at most a share of them. Clones share the bytes.
+#[derive(Clone)]
+pub struct BytesInFlight(Arc<Shares>);
 
 /// Reserved bytes of [`BytesInFlight`], released on drop.
-pub struct Reservation {
-    bytes_in_flight: Arc<BytesInFlight>,
-    bytes: usize,
-}
+pub type Reservation = Units;
 
 impl BytesInFlight {
-    /// No bytes, of at most `limit`. The gauge shows them.
-    pub fn new(limit: usize, gauge: Gauge) -> Arc<Self> {
-        Arc::new(Self { limit, used: AtomicUsize::new(0), gauge })
-    }
-
-    /// Reserves `bytes`.
-    ///
-    /// # Errors
-    /// `Busy` when fewer are left.
-    pub fn reserve(self: &Arc<Self>, bytes: usize) -> Result<Reservation, BodyError> {
-        let mut reservation = Reservation { bytes_in_flight: self.clone(), bytes: 0 };
-        reservation.grow_to(bytes)?;
-        Ok(reservation)
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "a gauge is a float, and memory is far below 2^52 bytes")]
-    fn set_gauge(&self, used: usize) {
-        self.gauge.set(used as f64);
-    }
-}
-
-impl Reservation {
-    fn grow_to(&mut self, bytes: usize) -> Result<(), BodyError> {
-        let more = bytes.saturating_sub(self.bytes);
-        if more == 0 {
-            return Ok(());
-        }
-        let fits = |used: usize| used.checked_add(more).filter(|sum| *sum <= self.bytes_in_flight.limit);
-        let taken = self.bytes_in_flight.used.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits);
-        let before = taken.map_err(|_| BodyError::Busy)?;
-        self.bytes += more;
-        self.bytes_in_flight.set_gauge(before + more);
-        Ok(())
-    }
-}
-
-impl Drop for Reservation {
-    fn drop(&mut self) {
-        let before = self.bytes_in_flight.used.fetch_sub(self.bytes, Ordering::AcqRel);
-        self.bytes_in_flight.set_gauge(before.saturating_sub(self.bytes));
+    /// No bytes, of at most `limit`. A tenant has at most a quarter, or the `largest` body if that is more. The gauge shows them.
+    pub fn new(limit: usize, largest: usize, gauge: Gauge) -> Self {
+        Self(Shares::new(limit, (limit / 4).max(largest), gauge))
     }
 }
 
@@ -146,17 +120,19 @@ pub struct IncomingBody {
 }
 
 impl IncomingBody {
-    /// Reserves the declared length, without reading.
+    /// Reserves the declared length for the tenant of the request, without reading.
     ///
     /// # Errors
-    /// When the declared length is over the limit, or more than is left of the bytes in flight.
-    pub fn begin(body: Body, limits: BodyLimits, bytes_in_flight: &Arc<BytesInFlight>) -> Result<Self, BodyError> {
+    /// When the declared length is over the limit, or more than is left of the bytes in flight or of the tenant's share of them.
+    pub fn begin(request: Request, limits: BodyLimits, bytes_in_flight: &BytesInFlight) -> Result<Self, BodyError> {
+        let tenant = Tenant::of(request.extensions());
+        let body = request.into_body();
         let declared = http_body::Body::size_hint(&body).exact();
         let declared = declared.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
         if declared.is_some_and(|bytes| bytes > limits.bytes) {
             return Err(BodyError::TooLarge { limit: limits.bytes });
         }
-        let reservation = bytes_in_flight.reserve(declared.unwrap_or(0))?;
+        let reservation = bytes_in_flight.0.take(tenant.name(), declared.unwrap_or(0))?;
         Ok(Self { body, limits, declared, arrived: 0, deadline: Instant::now() + limits.total, reservation })
     }
 

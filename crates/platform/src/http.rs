@@ -42,7 +42,7 @@ mod request_span;
 mod tls;
 mod write_timeout;
 
-pub use access::set_tenant;
+pub use access::{Tenant, set_tenant};
 pub use for_clients::{ForClients, reachable};
 pub use min_rate_body::{MinRate, TooSlow};
 pub use operator::OperatorPorts;

@@ -51,7 +51,7 @@ impl FromRequest<App> for ImageBody {
             let ([image], _reservation) = form_images(request, app, &content_type, ["image"]).await?;
             return Ok(Self { encoded: image.ok_or_else(no_image)?, _reservation });
         }
-        let body = IncomingBody::begin(request.into_body(), app.image_limits(), &app.bytes_in_flight)?;
+        let body = IncomingBody::begin(request, app.image_limits(), &app.bytes_in_flight)?;
         let (encoded, _reservation) = body.collect_reserved().await?;
         Ok(Self { encoded: as_image("the body", encoded)?, _reservation })
     }
@@ -115,7 +115,7 @@ impl FromRequest<App> for EnrolmentBody {
             let ImageBody { encoded, _reservation } = ImageBody::from_request(request, app).await?;
             return Ok(Self { images: EnrolmentImages::One(encoded), _reservation });
         };
-        let mut form = FormData::begin(&content_type, request.into_body(), app.form_limits(), &app.bytes_in_flight)?;
+        let mut form = FormData::begin(&content_type, request, app.form_limits(), &app.bytes_in_flight)?;
         let mut files = Vec::new();
         while let Some(field) = form.next_field().await? {
             if field.name() != Some("image") {
@@ -142,7 +142,7 @@ async fn form_images<const N: usize>(
     content_type: &str,
     names: [&'static str; N],
 ) -> Result<([Option<Bytes>; N], Reservation), ApiError> {
-    let mut form = FormData::begin(content_type, request.into_body(), app.form_limits(), &app.bytes_in_flight)?;
+    let mut form = FormData::begin(content_type, request, app.form_limits(), &app.bytes_in_flight)?;
     let mut images = names.map(|_| None);
     while let Some(field) = form.next_field().await? {
         let Some(place) = names.iter().position(|name| field.name() == Some(*name)) else {

@@ -3,7 +3,7 @@
 use accounts::Caller;
 use api_kit::auth::{AuthError, Authorized};
 use api_kit::error::{ApiError, RequestError, ServiceError};
-use api_kit::extract::{DEFAULT_LIMIT, MAX_LIMIT, NoQuery, PathId, StrictQuery, cursor_of, limit, page};
+use api_kit::extract::{DEFAULT_LIMIT, NoQuery, PathId, STEP, StrictQuery, cursor_of, limit, read_page};
 use api_kit::json_body::JsonBody;
 use api_kit::routes;
 use api_kit::scope::{FacesRead, FacesWrite};
@@ -16,7 +16,7 @@ use http::StatusCode;
 use http::header::LOCATION;
 use jiff::{SignedDuration, Timestamp};
 use platform::query::{Invalid, Parameters, Query};
-use store::relational::{self, MAX_SUBJECTS_PAGE, MergeOutcome, SubjectRecord, SubjectWriteOutcome};
+use store::relational::{self, MAX_SUBJECTS_PAGE, MergeOutcome, SubjectWriteOutcome};
 use store::{Forgotten, List, PageCursor};
 use uuid::Uuid;
 
@@ -34,8 +34,8 @@ const CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(5);
 /// Both databases store every time up to this one: 9999-01-01.
 const LAST_DAY: Timestamp = Timestamp::constant(253_370_764_800, 0);
 
-// One more than a page is read, to find out whether there is a next one.
-const _: () = assert!(MAX_LIMIT < MAX_SUBJECTS_PAGE);
+// The database would return fewer than are asked for, as at the end of the list.
+const _: () = assert!(STEP <= MAX_SUBJECTS_PAGE);
 
 /// The routes of this file.
 pub fn routes() -> Routes {
@@ -49,7 +49,7 @@ pub struct SubjectsQuery {
     /// Only the subject with this external id.
     #[param(value_type = Option<String>)]
     external_id: Option<String>,
-    /// Items of a page.
+    /// Most items of a page. A page with long items ends earlier, at about 1 MiB.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 50)]
     limit: u32,
     /// The `next_cursor` of the previous page.
@@ -83,10 +83,15 @@ pub async fn list(
         let items = views(&app, &caller, found.into_iter().collect()).await?;
         return Ok(Json(Page { items, next_cursor: None }));
     }
-    let records = app.database.subjects(&caller.tenant, cursor.as_ref(), limit + 1).await?;
-    let cursor_of = |last: &SubjectRecord| PageCursor { at: last.created_at, id: last.id.to_string() };
-    let Page { items, next_cursor } = page(List::Subjects, limit, records, cursor_of);
-    Ok(Json(Page { items: views(&app, &caller, items).await?, next_cursor }))
+    let read = |after: Option<PageCursor>, most: u32| {
+        let (app, caller) = (&app, &caller);
+        async move {
+            let records = app.database.subjects(&caller.tenant, after.as_ref(), most).await?;
+            views(app, caller, records).await
+        }
+    };
+    let position = |last: &SubjectView| PageCursor { at: last.created_at, id: last.id.to_string() };
+    Ok(Json(read_page(List::Subjects, limit, cursor, read, position).await?))
 }
 
 /// Creates a subject. A face of it is enrolled by `POST /v1/faces/subjects/{id}/images`.

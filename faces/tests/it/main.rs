@@ -8,6 +8,7 @@ mod consent;
 mod forget;
 mod images;
 mod kept_images;
+mod limits;
 mod model;
 mod model_file;
 mod reject;

@@ -15,7 +15,8 @@ use serde_json::Value;
 use store::relational::VectorWriteOutcome;
 use store::{ObjectBlobs, Relational, SqliteDocuments};
 use tempfile::TempDir;
-use tokio::net::TcpListener;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -209,6 +210,16 @@ impl TestService {
         let request = self.client.post(format!("{}{path}", self.url)).bearer_auth(token).multipart(form);
         let response = request.send().await.unwrap();
         (response.status(), response.json().await.unwrap())
+    }
+
+    /// A request of which only the head and the first bytes of the body have been sent.
+    pub async fn begin_body(&self, token: &str, path: &str, declared: usize, first: &[u8]) -> TcpStream {
+        let mut client = TcpStream::connect(self.url.trim_start_matches("http://")).await.unwrap();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\ncontent-length: {declared}\r\n\r\n"
+        );
+        client.write_all(&[head.as_bytes(), first].concat()).await.unwrap();
+        client
     }
 
     pub async fn get(&self, token: &str, path: &str) -> (StatusCode, Value) {

@@ -58,7 +58,7 @@ pub struct Inner {
     /// Whether workers keep up.
     pub backlog: Arc<Backlog>,
     /// The bytes of request bodies in memory.
-    pub bytes_in_flight: Arc<BytesInFlight>,
+    pub bytes_in_flight: BytesInFlight,
     /// Requests by their idempotency keys.
     pub recent_keys: RecentKeys,
     /// Files of embedded parts in this process.
@@ -130,6 +130,7 @@ impl App {
             backlog: Arc::default(),
             bytes_in_flight: BytesInFlight::new(
                 config.ingest_bytes_in_flight,
+                shared.frames.max_frame_bytes.saturating_add(MULTIPART_OVERHEAD),
                 metrics::gauge!("sightline_ingest_bytes_in_flight"),
             ),
             recent_keys: RecentKeys::new(),
@@ -177,7 +178,7 @@ impl ApiState for App {
         &*self.accounts
     }
 
-    fn bytes_in_flight(&self) -> &Arc<BytesInFlight> {
+    fn bytes_in_flight(&self) -> &BytesInFlight {
         &self.bytes_in_flight
     }
 

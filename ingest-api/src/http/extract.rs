@@ -3,11 +3,13 @@
 pub mod attributes;
 pub mod form;
 
-use api_kit::extract::{DEFAULT_LIMIT, cursor_of, limit, page};
+use api_kit::error::ApiError;
+use api_kit::extract::{DEFAULT_LIMIT, cursor_of, limit, read_page};
 use contracts::api::Page;
 use contracts::{StreamName, whole_microseconds};
 use jiff::{SignedDuration, Timestamp};
 use platform::query::{Invalid, Parameters, Query};
+use serde::Serialize;
 use store::{List, PageCursor, PageRequest};
 
 /// Maximum time by which a camera's clock may be ahead of the server's.
@@ -26,7 +28,7 @@ pub struct ListQuery {
     /// Name of the stream.
     #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9._-]{1,64}$")]
     pub stream: Option<StreamName>,
-    /// Items of a page.
+    /// Most items of a page. A page with long items ends earlier, at about 1 MiB.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 50)]
     limit: u32,
     /// The `next_cursor` of the previous page.
@@ -43,18 +45,18 @@ impl Parameters for ListQuery {
 }
 
 impl ListQuery {
-    /// The query to the store. It requests one item more than the page has, to find out whether there is a next page.
+    /// The page, which ends early if its items are long. `read` reads a part of it from the store.
     ///
     /// # Errors
-    /// When the cursor is not one of this list.
-    pub fn page_query(&self, list: List) -> Result<PageRequest, Invalid> {
+    /// When the cursor is not one of this list, or as `read`.
+    pub async fn page<T: Serialize, F: Future<Output = Result<Vec<T>, ApiError>>>(
+        &self,
+        list: List,
+        read: impl Fn(PageRequest) -> F,
+        position: impl Fn(&T) -> PageCursor,
+    ) -> Result<Page<T>, ApiError> {
         let after = self.cursor.as_deref().map(|text| cursor_of(list, text)).transpose()?;
-        Ok(PageRequest::Newest { after, limit: self.limit + 1 })
-    }
-
-    /// The page, from the results of [`Self::page_query`].
-    pub fn page<T>(&self, list: List, items: Vec<T>, cursor_of: impl FnOnce(&T) -> PageCursor) -> Page<T> {
-        page(list, self.limit, items, cursor_of)
+        read_page(list, self.limit, after, |after, limit| read(PageRequest::Newest { after, limit }), position).await
     }
 }
 

@@ -2,20 +2,27 @@
 
 use std::time::Duration;
 
-use reqwest::StatusCode;
+use reqwest::{Method, StatusCode};
+use testing::eventually;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::support::{ADMIN, TIMEOUT, TestServer, png, problem};
+use crate::support::{ADMIN, OTHER, TIMEOUT, TestServer, png, problem};
+
+/// A frame of a megabyte of the operator, of which only the beginning has been sent.
+async fn slow_frame(server: &TestServer) -> TcpStream {
+    let mut client = TcpStream::connect(server.address).await.unwrap();
+    let head = format!(
+        "POST /v1/frames HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {ADMIN}\r\ncontent-type: image/png\r\ncontent-length: 1000000\r\n\r\n"
+    );
+    client.write_all(&[head.as_bytes(), &png(9, 9, 500)].concat()).await.unwrap();
+    client
+}
 
 #[tokio::test]
 async fn bodies_beyond_the_byte_budget_get_503() {
     let server = TestServer::with_flags(&["--max-frame-bytes", "1000000", "--ingest-bytes-in-flight", "1100000"]).await;
-    let mut held = TcpStream::connect(server.address).await.unwrap();
-    let head = format!(
-        "POST /v1/frames HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {ADMIN}\r\ncontent-type: image/png\r\ncontent-length: 1000000\r\n\r\n"
-    );
-    held.write_all(&[head.as_bytes(), &png(9, 9, 500)].concat()).await.unwrap();
+    let held = slow_frame(&server).await;
 
     let deadline = tokio::time::Instant::now() + TIMEOUT;
     let refused = loop {
@@ -38,6 +45,28 @@ async fn bodies_beyond_the_byte_budget_get_503() {
         assert!(tokio::time::Instant::now() < deadline, "the bytes are not released");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+#[tokio::test]
+async fn slow_bodies_of_one_user_leave_room_for_others() {
+    let server = TestServer::with_flags(&["--max-frame-bytes", "1000000", "--ingest-bytes-in-flight", "4300000"]).await;
+    let mut slow = Vec::new();
+    for _ in 0..5 {
+        slow.push(slow_frame(&server).await);
+    }
+    let send = |token: &'static str| {
+        let request = server.request_as(token, Method::POST, "/v1/frames").header("content-type", "image/png");
+        request.body(png(9, 9, 400_000)).send()
+    };
+    let busy = async || send(ADMIN).await.unwrap().status() == StatusCode::SERVICE_UNAVAILABLE;
+    eventually("the slow frames have the share of their user", busy).await;
+
+    assert_eq!(send(OTHER).await.unwrap().status(), StatusCode::ACCEPTED);
+    let (_, code, detail) = problem(send(ADMIN).await.unwrap()).await;
+    assert!(code == "busy" && detail.contains("same user"), "{code}: {detail}");
+
+    drop(slow);
+    eventually("their bytes are free", async || send(ADMIN).await.unwrap().status() == StatusCode::ACCEPTED).await;
 }
 
 #[tokio::test]

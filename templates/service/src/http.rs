@@ -39,7 +39,7 @@ const BYTES_IN_FLIGHT: usize = 16 << 20;
 struct App {
     accounts: Arc<dyn Accounts>,
     counts: Counts,
-    bytes_in_flight: Arc<BytesInFlight>,
+    bytes_in_flight: BytesInFlight,
 }
 
 impl ApiState for App {
@@ -47,7 +47,7 @@ impl ApiState for App {
         &*self.accounts
     }
 
-    fn bytes_in_flight(&self) -> &Arc<BytesInFlight> {
+    fn bytes_in_flight(&self) -> &BytesInFlight {
         &self.bytes_in_flight
     }
 
@@ -59,7 +59,7 @@ impl ApiState for App {
 /// `GET /v1/counts` and `GET /v2/counts`, their document, and the checks of `health`.
 pub fn router(deps: &Deps, counts: &Counts, health: &Health) -> Router {
     let gauge = metrics::gauge!("sightline_counter_bytes_in_flight");
-    let bytes_in_flight = BytesInFlight::new(BYTES_IN_FLIGHT, gauge);
+    let bytes_in_flight = BytesInFlight::new(BYTES_IN_FLIGHT, JSON_BODY.bytes, gauge);
     let app = App { accounts: Arc::clone(&deps.accounts), counts: counts.clone(), bytes_in_flight };
     let counts: Routes<App> = routes![counts_v1, counts_v2];
     let described = OpenApiRouter::with_openapi(openapi::base()).merge(with_timeout(RESPONSE_TIMEOUT, counts));

@@ -23,11 +23,28 @@ use crate::telemetry::ACCESS_TARGET;
 /// Routes that orchestrators call frequently. They are logged only when they fail.
 const PROBES: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
-/// Set by the handler that authenticates the caller.
+/// The tenant of a request's caller. It has a name after an argument of the handler has authenticated the caller.
 #[derive(Debug, Clone, Default)]
-struct Tenant(Arc<OnceLock<String>>);
+pub struct Tenant(Arc<OnceLock<String>>);
 
-/// Adds the caller's tenant to the access log line of a request.
+impl Tenant {
+    /// That of a request, which from now on can learn its name.
+    pub fn insert(request: &mut Extensions) -> Self {
+        request.get_or_insert_default::<Self>().clone()
+    }
+
+    /// That of a request; without a name if nothing can learn it.
+    pub fn of(request: &Extensions) -> Self {
+        request.get::<Self>().cloned().unwrap_or_default()
+    }
+
+    /// The name; `None` before authentication, and for a request without a credential.
+    pub fn name(&self) -> Option<&str> {
+        self.0.get().map(String::as_str)
+    }
+}
+
+/// Names the tenant of a request's caller, for its line in the access log and for what counts by tenant.
 pub fn set_tenant(request: &Extensions, tenant: &str) {
     if let Some(Tenant(cell)) = request.get() {
         // A second call has the same value: a request has one caller.
@@ -56,8 +73,7 @@ impl Line {
         if !tracing::enabled!(target: ACCESS_TARGET, tracing::Level::INFO) {
             return None;
         }
-        let tenant = Tenant::default();
-        request.extensions_mut().insert(tenant.clone());
+        let tenant = Tenant::insert(request.extensions_mut());
         Some(Self {
             start: Instant::now(),
             method: request.method().clone(),
@@ -103,7 +119,7 @@ impl Drop for Line {
             bytes = self.bytes,
             request.id = self.id.to_str().unwrap_or_default(),
             trace.id = self.trace_id,
-            tenant = self.tenant.0.get(),
+            tenant = self.tenant.name(),
             client = self.client.map(tracing::field::display),
             cut = (!self.complete).then_some(true),
             "request"

@@ -28,8 +28,7 @@ impl FromRequest<App> for Form {
             let reason = format!("the body must be a form, with Content-Type: {FORM}");
             return Err(RequestError::UnsupportedMediaType(reason).into());
         }
-        let bytes =
-            IncomingBody::begin(request.into_body(), app.form_limits(), &app.bytes_in_flight)?.collect().await?;
+        let bytes = IncomingBody::begin(request, app.form_limits(), &app.bytes_in_flight)?.collect().await?;
         Ok(Self::read(&bytes))
     }
 }

@@ -11,7 +11,7 @@ use axum::Json;
 use axum::extract::State;
 use contracts::api::{AlertView, Page};
 use platform::query::{Invalid, Parameters, Query};
-use store::{AlertFilter, List, PageCursor};
+use store::{AlertFilter, List, PageCursor, PageRequest};
 
 use crate::http::Routes;
 use crate::http::app::App;
@@ -52,9 +52,14 @@ pub async fn history(
 ) -> Result<Json<Page<AlertView>>, ApiError> {
     let AlertQuery { label, rule } = query;
     let filter = AlertFilter { from: listed.from, to: listed.to, stream: listed.stream.clone(), label, rule };
-    let stored = app.documents.alerts(&caller.tenant_scope(), &filter, &listed.page_query(List::Alerts)?).await?;
-    let items = stored.into_iter().map(|stored| stored.alert.data).collect();
-    Ok(Json(
-        listed.page(List::Alerts, items, |last: &AlertView| PageCursor { at: last.raised_at, id: last.id.to_string() }),
-    ))
+    let scope = caller.tenant_scope();
+    let read = |page: PageRequest| {
+        let (documents, scope, filter) = (&app.documents, &scope, &filter);
+        async move {
+            let stored = documents.alerts(scope, filter, &page).await?;
+            Ok::<Vec<_>, ApiError>(stored.into_iter().map(|stored| stored.alert.data).collect())
+        }
+    };
+    let position = |last: &AlertView| PageCursor { at: last.raised_at, id: last.id.to_string() };
+    Ok(Json(listed.page(List::Alerts, read, position).await?))
 }

@@ -18,7 +18,7 @@ use contracts::{BoundingBox, Detection, DetectionId, DetectorName, FrameId, Outc
 use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 use platform::query::{Invalid, Parameters, Query};
-use store::{DetectionFilter, List, PageCursor};
+use store::{DetectionFilter, List, PageCursor, PageRequest};
 
 use crate::http::Routes;
 use crate::http::app::App;
@@ -116,14 +116,18 @@ pub async fn list(
         min_confidence,
         vehicles_only: false,
     };
-    let stored =
-        app.documents.detections(&caller.tenant_scope(), &filter, &listed.page_query(List::Detections)?).await?;
-    let mut items: Vec<_> = stored.into_iter().map(view::detection).collect();
-    subject_names::add(&app, &caller.caller, items.iter_mut()).await;
-    Ok(Json(listed.page(List::Detections, items, |last: &DetectionView| PageCursor {
-        at: last.captured_at,
-        id: last.id.clone(),
-    })))
+    let scope = caller.tenant_scope();
+    let read = |page: PageRequest| {
+        let (documents, scope, filter) = (&app.documents, &scope, &filter);
+        async move {
+            let stored = documents.detections(scope, filter, &page).await?;
+            Ok::<Vec<_>, ApiError>(stored.into_iter().map(view::detection).collect())
+        }
+    };
+    let position = |last: &DetectionView| PageCursor { at: last.captured_at, id: last.id.clone() };
+    let mut page = listed.page(List::Detections, read, position).await?;
+    subject_names::add(&app, &caller.caller, page.items.iter_mut()).await;
+    Ok(Json(page))
 }
 
 /// One detection.

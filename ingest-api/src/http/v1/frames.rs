@@ -18,7 +18,7 @@ use axum::response::{IntoResponse, Response};
 use contracts::FrameId;
 use contracts::api::{FrameView, Page, Problem};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
-use store::{FrameFilter, List, PageCursor, StoredResult};
+use store::{FrameFilter, List, PageCursor, PageRequest, StoredResult};
 
 use crate::http::Routes;
 use crate::http::app::App;
@@ -44,12 +44,18 @@ pub async fn list(
     StrictQuery(listed): StrictQuery<ListQuery>,
 ) -> Result<Json<Page<FrameView>>, ApiError> {
     let filter = FrameFilter { from: listed.from, to: listed.to, stream: listed.stream.clone() };
-    let frames = app.documents.frames(&caller.tenant_scope(), &filter, &listed.page_query(List::Frames)?).await?;
-    let mut items: Vec<_> = frames.iter().filter_map(|results| view::frame(events(results))).collect();
-    subject_names::add(&app, &caller.caller, items.iter_mut().flat_map(|frame| &mut frame.detections)).await;
-    Ok(Json(
-        listed.page(List::Frames, items, |last| PageCursor { at: last.captured_at, id: last.frame_id.to_string() }),
-    ))
+    let scope = caller.tenant_scope();
+    let read = |page: PageRequest| {
+        let (documents, scope, filter) = (&app.documents, &scope, &filter);
+        async move {
+            let frames = documents.frames(scope, filter, &page).await?;
+            Ok::<Vec<_>, ApiError>(frames.iter().filter_map(|results| view::frame(events(results))).collect())
+        }
+    };
+    let position = |last: &FrameView| PageCursor { at: last.captured_at, id: last.frame_id.to_string() };
+    let mut page = listed.page(List::Frames, read, position).await?;
+    subject_names::add(&app, &caller.caller, page.items.iter_mut().flat_map(|frame| &mut frame.detections)).await;
+    Ok(Json(page))
 }
 
 /// One frame with the results so far.

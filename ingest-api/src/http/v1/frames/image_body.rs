@@ -4,7 +4,6 @@ use api_kit::describe::{Argument, Requirements};
 use api_kit::error::{ApiError, RequestError};
 use api_kit::form_data::{FormData, FormField, is_multipart};
 use api_kit::upload::{BODY_ERRORS, BodyBuffer, BodyError, IncomingBody, Reservation};
-use axum::body::Body;
 use axum::extract::{FromRequest, Request};
 use bytes::Bytes;
 use contracts::MAX_IMAGE_SIDE;
@@ -25,7 +24,8 @@ const FIELDS: [&str; 3] = ["file", "image", "frame"];
 pub struct ImageRequest {
     /// The headers of the request.
     pub headers: HeaderMap,
-    body: Body,
+    /// The request without its headers.
+    rest: Request,
 }
 
 /// A whole image.
@@ -47,9 +47,9 @@ impl Argument for ImageRequest {
 impl FromRequest<App> for ImageRequest {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, _: &App) -> Result<Self, ApiError> {
-        let (parts, body) = request.into_parts();
-        Ok(Self { headers: parts.headers, body })
+    async fn from_request(mut request: Request, _: &App) -> Result<Self, ApiError> {
+        let headers = std::mem::take(request.headers_mut());
+        Ok(Self { headers, rest: request })
     }
 }
 
@@ -61,9 +61,9 @@ impl FromRequest<App> for ImageRequest {
 pub async fn receive(app: &App, request: ImageRequest) -> Result<Image, ApiError> {
     let content_type = content_type(&request.headers);
     if is_multipart(content_type) {
-        return from_form(app, content_type, request.body).await;
+        return from_form(app, content_type, request.rest).await;
     }
-    from_body(app, content_type, request.body).await
+    from_body(app, content_type, request.rest).await
 }
 
 fn content_type(headers: &HeaderMap) -> &str {
@@ -75,7 +75,7 @@ fn quoted(content_type: &str) -> String {
     format!("{:?}", content_type.chars().take(MAX_QUOTED).collect::<String>())
 }
 
-async fn from_body(app: &App, content_type: &str, body: Body) -> Result<Image, ApiError> {
+async fn from_body(app: &App, content_type: &str, request: Request) -> Result<Image, ApiError> {
     let declared = Declared::of(content_type);
     if declared == Declared::Other {
         let reason = format!(
@@ -84,7 +84,7 @@ async fn from_body(app: &App, content_type: &str, body: Body) -> Result<Image, A
         );
         return Err(RequestError::UnsupportedMediaType(reason).into());
     }
-    let mut upload = IncomingBody::begin(body, app.image_limits(), &app.bytes_in_flight)?;
+    let mut upload = IncomingBody::begin(request, app.image_limits(), &app.bytes_in_flight)?;
     let mut incoming = IncomingImage::new(app, declared, upload.declared());
     while let Some(chunk) = upload.chunk().await? {
         incoming.push(chunk)?;
@@ -180,8 +180,8 @@ fn not_accepted(bytes: &[u8]) -> String {
 }
 
 /// Extracts the image from a form. Other fields before and after it are ignored.
-async fn from_form(app: &App, content_type: &str, body: Body) -> Result<Image, ApiError> {
-    let mut form = FormData::begin(content_type, body, app.multipart_limits(), &app.bytes_in_flight)?;
+async fn from_form(app: &App, content_type: &str, request: Request) -> Result<Image, ApiError> {
+    let mut form = FormData::begin(content_type, request, app.multipart_limits(), &app.bytes_in_flight)?;
     let mut found = None;
     while let Some(field) = form.next_field().await? {
         if !field.name().is_some_and(|name| FIELDS.contains(&name)) {

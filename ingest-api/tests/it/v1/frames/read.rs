@@ -4,7 +4,7 @@ use contracts::{BlobKey, BlobKind, FrameId, Outcome};
 use reqwest::StatusCode;
 use serde_json::json;
 
-use crate::support::{ADMIN, OTHER, TestServer, faces_result, jpeg, problem};
+use crate::support::{ADMIN, OTHER, TestServer, face, faces_result, jpeg, problem};
 
 #[tokio::test]
 async fn pages_contain_every_item_once_newest_first() {
@@ -23,6 +23,24 @@ async fn pages_contain_every_item_once_newest_first() {
     assert_eq!(server.all_items("/v1/detections?min_confidence=0.8&stream=even", 3).await.len(), 5);
     assert_eq!(server.all_items("/v1/detections?from=2026-01-01T00:00:03Z&to=2026-01-01T00:00:05Z", 3).await.len(), 4);
     assert_eq!(server.all_items("/v1/detections?label=car", 3).await.len(), 0);
+}
+
+#[tokio::test]
+async fn a_page_of_long_frames_ends_early_and_the_next_has_the_rest() {
+    let server = TestServer::start().await;
+    for number in 0..60 {
+        let mut result = faces_result(number);
+        let detections = vec![face(0.9); 100];
+        result.data.outcome = Outcome::Ok { width: 640, height: 480, detections, image: None };
+        server.index(result).await;
+    }
+    let first = server.get("/v1/frames?limit=1000").await;
+    let (length, frames) = (first.to_string().len(), first["items"].as_array().unwrap().len());
+    assert!(length < (1 << 20) + 1_000 && (1..60).contains(&frames), "{frames} frames, {length} bytes");
+    let all = server.all_items("/v1/frames", 900).await;
+    let got: Vec<&str> = all.iter().map(|frame| frame["frame_id"].as_str().unwrap()).collect();
+    let expected: Vec<String> = (0..60).rev().map(|n| FrameId::from_position("test", 0, n).to_string()).collect();
+    assert_eq!(got, expected);
 }
 
 #[tokio::test]
