@@ -76,7 +76,8 @@ impl AnswerCache for RedisAnswers {
         let mut connection = self.link.connection();
         let mut both = redis::pipe();
         both.atomic().cmd("INCR").arg(FORGOTTEN).ignore().cmd("DEL").arg(redis_key(key)).ignore();
-        // Also during a pause: other instances may have an answer in Redis.
-        drop(self.link.call::<()>(FORGET_TIMEOUT, both.query_async(&mut connection)).await);
+        // Also during a pause, when other instances may reach Redis, but not for long: many answers may be forgotten one after another.
+        let limit = if self.link.is_paused() { ASK_TIMEOUT } else { FORGET_TIMEOUT };
+        drop(self.link.call::<()>(limit, both.query_async(&mut connection)).await);
     }
 }

@@ -121,7 +121,10 @@ pub const CALLER_ERRORS: [ErrorResponse; 3] = [
         "`Bearer`, with what is wrong with the token",
     ),
     ErrorResponse::new("403", "`forbidden`, `scope_not_allowed`, `wrong_password`: the credential does not allow it"),
-    ErrorResponse::with_retry("429", "`rate_limited`: too many requests; `throttled`: too many attempts"),
+    ErrorResponse::with_retry(
+        "429",
+        "`rate_limited`: too many requests; `share_in_use`: too many at the same time; `throttled`: too many attempts",
+    ),
 ];
 
 impl<S: RequiredScope> Argument for Authorized<S> {

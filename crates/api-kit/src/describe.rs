@@ -100,7 +100,10 @@ const COMMON: [ErrorResponse; 6] = [
     ErrorResponse::new("400", "`malformed`: the request cannot be read"),
     METHOD_NOT_ALLOWED,
     ErrorResponse::new("422", "`invalid`: a value is out of its range; the detail says what is allowed"),
-    ErrorResponse::with_retry("429", "`throttled`: too many attempts"),
+    ErrorResponse::with_retry(
+        "429",
+        "`share_in_use`: too many requests at the same time; `throttled`: too many attempts",
+    ),
     ErrorResponse::new("500", "`internal`: a defect of the service, which was logged"),
     ErrorResponse::with_retry(
         "503",

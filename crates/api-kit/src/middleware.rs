@@ -47,7 +47,7 @@ async fn observe(State(observed): State<Arc<Observed>>, mut request: Request, ne
     let response = answering.await.unwrap_or_else(|_| {
         ApiError::from(ServiceError::Internal(anyhow::anyhow!("a handler panicked"))).into_response()
     });
-    let mut response = observed.responses.counted(response, tenant.name());
+    let mut response = observed.responses.counted(response, &method, tenant.name());
     rate_limit.rate_limit_headers(response.headers_mut());
     observed.metrics.record(&method, route.as_ref(), response.status(), started.elapsed());
     observed.full_disk.record(&method, route.as_ref(), &response);

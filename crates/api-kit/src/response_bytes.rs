@@ -1,9 +1,10 @@
 //! The bytes of responses that wait until their clients read them.
 //!
-//! In: a response, and the tenant of its request. Out: the same response, or 503 `busy`. Guarantees: the bytes of long responses in memory never
-//! exceed a fixed number, and those of one tenant never exceed its share; each byte counts until it is written to the connection, however
-//! slowly its client reads. A response longer than a share counts as one, so that it can be sent at all. Streams have no length before they
-//! end; they are sent piece by piece and do not count.
+//! In: a response, and the method and the tenant of its request. Out: the same response, or 503 `busy`, or 429 `share_in_use`. Guarantees: no
+//! long response to a request that only reads is sent while the bytes that wait exceed a fixed number, or those of its tenant a share; each
+//! byte counts until it is written to the connection, however slowly its client reads. Responses to other requests count and are always
+//! sent, because what they report is done. A response longer than a share counts as one, so that it can be sent at all. Streams have no
+//! length before they end; they are sent piece by piece and do not count.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use std::task::{Context, Poll, ready};
 use axum::body::{Body, HttpBody};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http::StatusCode;
+use http::{Method, StatusCode};
 use http_body::{Frame, SizeHint};
 
 use crate::error::{ApiError, HttpError};
@@ -29,21 +30,22 @@ const COUNTED: usize = 16 << 10;
 #[derive(Debug, thiserror::Error)]
 enum ResponseError {
     /// The responses of all tenants wait for their clients.
-    #[error(
-        "too many responses wait until their clients read them; what this request changes is changed; try again soon"
-    )]
+    #[error("too many responses wait until their clients read them; try again soon")]
     Busy,
     /// Those of the tenant use its share. Requests without a credential have one together.
     #[error(
         "too many responses to the same user, or to requests without a credential, wait until they are read; read them or close \
-         their connections, and try again; what this request changes is changed"
+         their connections, and try again"
     )]
     ShareInUse,
 }
 
 impl HttpError for ResponseError {
     fn status_and_code(&self) -> (StatusCode, &'static str) {
-        (StatusCode::SERVICE_UNAVAILABLE, "busy")
+        match self {
+            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
+            Self::ShareInUse => (StatusCode::TOO_MANY_REQUESTS, "share_in_use"),
+        }
     }
 
     fn retry_after(&self) -> Option<u64> {
@@ -66,13 +68,15 @@ impl ResponseBytes {
     }
 
     /// Counts the bytes of a response to a request of `tenant`.
-    pub fn counted(&self, response: Response, tenant: Option<&str>) -> Response {
+    pub fn counted(&self, response: Response, method: &Method, tenant: Option<&str>) -> Response {
         let length = HttpBody::size_hint(response.body()).exact();
         let Some(length) = length.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX)) else { return response };
         if length < COUNTED {
             return response;
         }
-        match self.0.take(tenant, length.min(self.0.share())) {
+        let number = length.min(self.0.share());
+        let taken = if method.is_safe() { self.0.take(tenant, number) } else { Ok(self.0.take_in_use(tenant, number)) };
+        match taken {
             Ok(units) => response.map(|body| Body::new(HeldBody { body, units: Arc::new(units) })),
             Err(NotFree::OfTenant) => ApiError::from(ResponseError::ShareInUse).into_response(),
             Err(NotFree::OfAll) => ApiError::from(ResponseError::Busy).into_response(),
@@ -147,22 +151,22 @@ mod tests {
     }
 
     fn status(counted: &ResponseBytes, tenant: Option<&str>, length: usize) -> StatusCode {
-        counted.counted(response(length), tenant).status()
+        counted.counted(response(length), &Method::GET, tenant).status()
     }
 
     #[tokio::test]
     async fn bytes_count_until_the_last_piece_is_dropped() {
         let counted = ResponseBytes::new(4 * LENGTH, 2 * LENGTH);
-        let first = counted.counted(response(LENGTH), Some("a"));
+        let first = counted.counted(response(LENGTH), &Method::GET, Some("a"));
         assert_eq!(first.body().size_hint().exact(), Some(LENGTH as u64));
-        let second = counted.counted(response(LENGTH), Some("a"));
+        let second = counted.counted(response(LENGTH), &Method::GET, Some("a"));
 
-        let refused = counted.counted(response(LENGTH), Some("a"));
-        assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+        let refused = counted.counted(response(LENGTH), &Method::GET, Some("a"));
+        assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
         assert_eq!(refused.headers()["retry-after"], "1");
         let problem = axum::body::to_bytes(refused.into_body(), 10_000).await.unwrap();
         let problem: serde_json::Value = serde_json::from_slice(&problem).unwrap();
-        assert_eq!(problem["code"], "busy");
+        assert_eq!(problem["code"], "share_in_use");
         assert_eq!(status(&counted, Some("a"), COUNTED - 1), StatusCode::OK, "a short one does not count");
         assert_eq!(status(&counted, Some("b"), LENGTH), StatusCode::OK, "another tenant has a share of its own");
 
@@ -170,7 +174,7 @@ mod tests {
         let bytes = body.frame().await.unwrap().unwrap().into_data().unwrap();
         let piece = bytes.slice(..1);
         drop((body, bytes));
-        assert_eq!(status(&counted, Some("a"), LENGTH), StatusCode::SERVICE_UNAVAILABLE, "a piece keeps all bytes");
+        assert_eq!(status(&counted, Some("a"), LENGTH), StatusCode::TOO_MANY_REQUESTS, "a piece keeps all bytes");
         drop(piece);
         assert_eq!(status(&counted, Some("a"), LENGTH), StatusCode::OK);
         drop(first);
@@ -179,16 +183,26 @@ mod tests {
 
     #[tokio::test]
     async fn a_response_longer_than_a_share_counts_as_one() {
-        let counted = ResponseBytes::new(4 * LENGTH, LENGTH);
-        let long = counted.counted(response(9 * LENGTH), Some("a"));
+        let counted = ResponseBytes::new(2 * LENGTH, LENGTH);
+        let long = counted.counted(response(9 * LENGTH), &Method::GET, Some("a"));
         assert_eq!(long.status(), StatusCode::OK);
-        assert_eq!(status(&counted, Some("a"), COUNTED), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(status(&counted, Some("a"), COUNTED), StatusCode::TOO_MANY_REQUESTS);
         assert_eq!(status(&counted, Some("b"), 9 * LENGTH), StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn a_response_to_a_change_counts_and_is_always_sent() {
+        let counted = ResponseBytes::new(2 * LENGTH, LENGTH);
+        let sent = [(); 3].map(|()| counted.counted(response(LENGTH), &Method::POST, Some("a")));
+        assert!(sent.iter().all(|sent| sent.status() == StatusCode::OK));
+        assert_eq!(status(&counted, Some("b"), LENGTH), StatusCode::SERVICE_UNAVAILABLE);
+        drop(sent);
+        assert_eq!(status(&counted, Some("b"), LENGTH), StatusCode::OK);
     }
 
     async fn count(State(counted): State<Arc<ResponseBytes>>, mut request: Request, next: Next) -> Response {
         let tenant = Tenant::insert(request.extensions_mut());
-        counted.counted(next.run(request).await, tenant.name())
+        counted.counted(next.run(request).await, &Method::GET, tenant.name())
     }
 
     /// A long response to the tenant in the path.
@@ -227,7 +241,7 @@ mod tests {
             // The response has begun, so its bytes count.
             client.read_exact(&mut [0; 12]).await.unwrap();
         }
-        assert_eq!(answer(ask(address, "a").await).await.0, "HTTP/1.1 503");
+        assert_eq!(answer(ask(address, "a").await).await.0, "HTTP/1.1 429");
         let (status, bytes) = answer(ask(address, "b").await).await;
         assert!(status == "HTTP/1.1 200" && bytes > LENGTH, "{status}, {bytes} bytes");
 

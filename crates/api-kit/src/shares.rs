@@ -1,8 +1,8 @@
-//! A number of units, such as bytes of memory or places, of which one tenant has at most a share.
+//! A number of units, such as bytes of memory or places, of which one tenant cannot take all.
 //!
 //! In: the tenant of a request, and how many units the request needs. Out: the units, which are free again when their value is dropped, or
-//! a refusal. Guarantees: never more units are taken than there are; one tenant has at most its share of them, so it alone cannot keep the
-//! others out. Requests without a credential have one share together.
+//! a refusal. Guarantees: never more units are given than there are; one tenant gets more than its share only while at most half of all are
+//! taken, so it alone cannot keep the others out. Requests without a credential have one share together.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -34,7 +34,7 @@ pub struct Units {
 /// Why units are refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotFree {
-    /// The tenant would have more than its share.
+    /// The tenant would have more than its share, and more than half of all would be taken.
     OfTenant,
     /// All tenants together would have more than there are.
     OfAll,
@@ -61,6 +61,13 @@ impl Shares {
         Ok(units)
     }
 
+    /// Takes units that are in use already, whether they are free or not.
+    pub fn take_in_use(self: &Arc<Self>, tenant: Option<&str>, number: usize) -> Units {
+        let mut units = Units { shares: Arc::clone(self), tenant: tenant.map(str::to_owned), number: 0 };
+        units.add(&mut self.taken(), number);
+        units
+    }
+
     fn taken(&self) -> MutexGuard<'_, Taken> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -84,17 +91,22 @@ impl Units {
         let mut taken = self.shares.taken();
         let own = taken.of_tenant.get(&self.tenant).copied().unwrap_or(0).saturating_add(more);
         let all = taken.all.saturating_add(more);
-        if own > self.shares.share {
+        if own > self.shares.share && all > self.shares.all / 2 {
             return Err(NotFree::OfTenant);
         }
         if all > self.shares.all {
             return Err(NotFree::OfAll);
         }
-        taken.all = all;
-        taken.of_tenant.insert(self.tenant.clone(), own);
-        self.shares.set_gauge(all);
-        self.number += more;
+        self.add(&mut taken, more);
         Ok(())
+    }
+
+    fn add(&mut self, taken: &mut Taken, more: usize) {
+        taken.all = taken.all.saturating_add(more);
+        let own = taken.of_tenant.entry(self.tenant.clone()).or_default();
+        *own = own.saturating_add(more);
+        self.shares.set_gauge(taken.all);
+        self.number = self.number.saturating_add(more);
     }
 }
 
@@ -139,6 +151,28 @@ mod tests {
         drop(shares.take(Some("c"), 1).expect("the unit is free for another tenant"));
         drop((of_a, of_b, anonymous));
         assert!(shares.taken().of_tenant.is_empty(), "tenants without a unit are forgotten");
+        assert_eq!(shares.taken().all, 0);
+    }
+
+    #[test]
+    fn a_tenant_gets_more_than_its_share_while_half_is_free() {
+        let shares = Shares::new(8, 1, Gauge::noop());
+        let alone = shares.take(A, 4).unwrap();
+        assert_eq!(shares.take(A, 1).err(), Some(NotFree::OfTenant));
+        let of_b = shares.take(B, 1).unwrap();
+        assert_eq!(shares.take(B, 1).err(), Some(NotFree::OfTenant));
+        drop(alone);
+        assert!(shares.take(B, 3).is_ok());
+        drop(of_b);
+    }
+
+    #[test]
+    fn units_in_use_count_without_a_refusal() {
+        let shares = Shares::new(4, 1, Gauge::noop());
+        let in_use = shares.take_in_use(A, 9);
+        assert_eq!(shares.take(B, 1).err(), Some(NotFree::OfAll));
+        drop(in_use);
+        assert!(shares.take(B, 1).is_ok());
         assert_eq!(shares.taken().all, 0);
     }
 

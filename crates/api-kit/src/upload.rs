@@ -54,7 +54,8 @@ impl HttpError for BodyError {
             Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
             Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, "slow_upload"),
             Self::Incomplete => (StatusCode::BAD_REQUEST, "malformed"),
-            Self::Busy | Self::ShareInUse => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
+            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
+            Self::ShareInUse => (StatusCode::TOO_MANY_REQUESTS, "share_in_use"),
         }
     }
 
@@ -79,8 +80,7 @@ pub const BODY_ERRORS: [ErrorResponse; 4] = [
     ErrorResponse::new("415", "`unsupported_media_type`: the body's type is not accepted"),
     ErrorResponse::with_retry(
         "503",
-        "`unavailable`, `timeout`: not now; `busy`: too many bodies arrive at once, of all users or of this one, or responses \
-         are not read; `disk_full`, `data_folder_lost`: nothing can be stored until the operator acts",
+        "`unavailable`, `timeout`: not now; `busy`: too many bodies arrive at once, or responses are not read; `disk_full`, `data_folder_lost`: nothing can be stored until the operator acts",
     ),
 ];
 
@@ -92,7 +92,7 @@ pub struct BytesInFlight(Arc<Shares>);
 pub type Reservation = Units;
 
 impl BytesInFlight {
-    /// No bytes, of at most `limit`. A tenant has at most a quarter, or the `largest` body if that is more. The gauge shows them.
+    /// No bytes, of at most `limit`. The share of a tenant is a quarter, or the `largest` body if that is more. The gauge shows them.
     pub fn new(limit: usize, largest: usize, gauge: Gauge) -> Self {
         Self(Shares::new(limit, (limit / 4).max(largest), gauge))
     }

@@ -103,7 +103,9 @@ impl Check {
             out::line(format_args!("{place}: {listed}"))?;
         }
         if found.is_empty() {
-            out::line("nothing has the id; so it is with one that never was, too: check that it is not mistyped")?;
+            out::line(
+                "nothing has the id; an id that never existed gives the same result: check that it is not mistyped",
+            )?;
         }
         let places = out::counted(unlisted, "place has the id and is", "places have the id and are");
         match receipt {

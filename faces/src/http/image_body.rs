@@ -38,7 +38,7 @@ impl Argument for ImageBody {
         ));
         requirements.errors.push(ErrorResponse::with_retry(
             "429",
-            "`rate_limited`: too many requests; `share_in_use`: too many images of this user are compared at the same time",
+            "`rate_limited`: too many requests; `share_in_use`: too many bodies or images of this user at the same time",
         ));
     }
 }

@@ -84,16 +84,9 @@ pub async fn remove(
     if removed { Ok(StatusCode::NO_CONTENT) } else { Err(FaceError::NoFace(subject, image).into()) }
 }
 
-/// Removes the faces of a subject that another one of its faces is again, with their kept images. After an error, a repeat does the rest.
+/// Removes the enrolled faces of a subject whose image is that of another one of its faces, and then their kept images: only after their
+/// removal is it certain which one stays. Images that are left after an error are deleted with the subject.
 pub async fn remove_twins(app: &App, tenant: &TenantId, subject: SubjectId) -> Result<(), ApiError> {
-    let twins = app.database.twins(tenant, subject).await?;
-    if twins.is_empty() {
-        return Ok(());
-    }
-    // First the kept images, as above.
-    for image in twins {
-        delete_image(app, tenant, subject, image).await?;
-    }
     for image in app.database.remove_twins(tenant, subject, Timestamp::now()).await? {
         delete_image(app, tenant, subject, image).await?;
     }

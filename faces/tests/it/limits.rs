@@ -52,14 +52,14 @@ async fn slow_bodies_of_one_user_leave_room_for_others() {
         image
     };
     let code = async |tenant: &'static str| service.refused(tenant, Method::POST, paths[0], large()).await.1;
-    eventually("the slow bodies have the share of their user", async || code("a").await == "busy").await;
+    eventually("the slow bodies have the share of their user", async || code("a").await == "share_in_use").await;
 
     for path in paths {
         let (_, code) = service.refused("b", Method::POST, path, large()).await;
         assert!(["no_face_model", "invalid", "uploads_off"].contains(&code.as_str()), "{path}: {code}");
     }
     let (status, problem) = service.send("a", Method::POST, paths[0], large()).await;
-    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{problem}");
+    assert_eq!(status, StatusCode::TOO_MANY_REQUESTS, "{problem}");
     let detail = problem["detail"].as_str().unwrap();
     assert!(detail.contains("same user") && detail.contains("fewer"), "{detail}");
 

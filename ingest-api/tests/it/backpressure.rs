@@ -58,12 +58,12 @@ async fn slow_bodies_of_one_user_leave_room_for_others() {
         let request = server.request_as(token, Method::POST, "/v1/frames").header("content-type", "image/png");
         request.body(png(9, 9, 400_000)).send()
     };
-    let busy = async || send(ADMIN).await.unwrap().status() == StatusCode::SERVICE_UNAVAILABLE;
+    let busy = async || send(ADMIN).await.unwrap().status() == StatusCode::TOO_MANY_REQUESTS;
     eventually("the slow frames have the share of their user", busy).await;
 
     assert_eq!(send(OTHER).await.unwrap().status(), StatusCode::ACCEPTED);
     let (_, code, detail) = problem(send(ADMIN).await.unwrap()).await;
-    assert!(code == "busy" && detail.contains("same user"), "{code}: {detail}");
+    assert!(code == "share_in_use" && detail.contains("same user"), "{code}: {detail}");
 
     drop(slow);
     eventually("their bytes are free", async || send(ADMIN).await.unwrap().status() == StatusCode::ACCEPTED).await;

@@ -110,7 +110,7 @@ fn is_for_operator(code: &str, message: &str) -> bool {
         return ["42", "3F"].contains(&&code[..2]);
     }
     code.parse::<u32>().is_ok_and(|code| match code & 0xff {
-        1 => message.starts_with("no such "),
+        1 => message.starts_with("no such ") || message.contains(" has no column named "),
         primary => [11, 26].contains(&primary),
     })
 }
@@ -149,8 +149,14 @@ mod tests {
     fn what_the_operator_must_mend_is_told_from_what_is_stored() {
         // A missing right, table, column and schema; SQLite's missing table and column, a damaged file, no database.
         let postgres = ["42501", "42P01", "42703", "3F000"].map(|code| (code, ""));
-        let sqlite =
-            [("1", "no such table: user_faces"), ("1", "no such column: file"), ("11", ""), ("267", ""), ("26", "")];
+        let sqlite = [
+            ("1", "no such table: user_faces"),
+            ("1", "no such column: file"),
+            ("1", "table faces has no column named file"),
+            ("11", ""),
+            ("267", ""),
+            ("26", ""),
+        ];
         for (code, message) in postgres.into_iter().chain(sqlite) {
             assert!(is_for_operator(code, message), "{code}");
         }

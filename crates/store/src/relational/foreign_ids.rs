@@ -37,7 +37,6 @@ async fn read_subject(store: &Relational, gallery: &GalleryKey, number: u128) {
     assert!(store.vectors_of_subject(gallery, id).await.unwrap().is_empty());
     assert!(store.enrolled_faces(gallery, id).await.unwrap().is_empty());
     assert!(store.count_enrolled(gallery, &[id]).await.unwrap().is_empty());
-    assert!(store.twins(tenant, id).await.unwrap().is_empty());
     assert!(!store.is_merged(tenant, id).await.unwrap());
     assert!(store.merged_into(tenant, &[id]).await.unwrap().is_empty());
     assert_eq!(store.merged_subjects(tenant, id).await.unwrap(), Vec::<SubjectId>::new());

@@ -232,7 +232,7 @@ mod tests {
         assert_eq!(store.enrolled_faces(&key, subject(2)).await.unwrap().len(), 2);
         assert_eq!(store.count_enrolled(&key, &[subject(2)]).await.unwrap()[&subject(2)], 2);
         assert!(store.is_enrolled(&key.tenant, subject(2), face(1, 2).id).await.unwrap());
-        assert!(store.twins(&key.tenant, subject(2)).await.unwrap().is_empty());
+        assert!(store.remove_twins(&key.tenant, subject(2), now).await.unwrap().is_empty());
         assert!(store.remove_enrolled(&key.tenant, subject(2), face(1, 2).id, now).await.unwrap());
         store.put_vectors(&key, &[face(1, 2)], now).await.unwrap();
         assert_eq!(store.remove_vectors(&key, &[face(1, 2).id], now).await.unwrap(), 1);

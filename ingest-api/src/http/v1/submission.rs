@@ -63,7 +63,7 @@ impl IntoResponses for SubmissionErrors {
             ),
             ErrorResponse::with_header(
                 "429",
-                "`quota_exceeded`: the quota is used up; `rate_limited`: too many requests",
+                "`quota_exceeded`: the quota is used up; `rate_limited`: too many requests; `share_in_use`: too many at the same time",
                 "Retry-After",
                 "Seconds after which to try again; missing for a quota without a period",
             ),

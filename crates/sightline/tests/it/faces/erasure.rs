@@ -27,7 +27,8 @@ const DETECTIONS: u64 = 1_000;
 const KILLED_AFTER: [u64; 10] = [0, 2, 4, 6, 10, 15, 20, 30, 40, 60];
 
 /// What the check prints about an id that nothing has.
-const NOTHING: &str = "nothing has the id; so it is with one that never was, too: check that it is not mistyped\n";
+const NOTHING: &str =
+    "nothing has the id; an id that never existed gives the same result: check that it is not mistyped\n";
 
 const SUBJECT: &str = "id of the subject";
 const IMAGE: &str = "image of a frame";

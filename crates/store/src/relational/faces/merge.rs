@@ -76,7 +76,7 @@ impl Relational {
             }
             change.finish().await?;
         }
-        // It may be that of a user, also if no vector moves.
+        // The subject may be the face of a user, also if no vector moves.
         transaction.changes_answers_about(tenant);
         transaction.execute("UPDATE user_faces SET subject = $2 WHERE subject = $1", values![from, into]).await?;
         let sql = "DELETE FROM face_subjects WHERE tenant = $1 AND id = $2";

@@ -1,4 +1,4 @@
-//! Twins: enrolled faces of a subject that are another one of its faces again, as after a merge of two who had the same image.
+//! Twins: enrolled faces of one subject that were made of the same image, as after a merge of two subjects that both had it.
 //!
 //! In: a subject. Out: which of its faces are twins of one that stays, and their removal. The id of a face has in it the subject to which its
 //! image was sent, so the ids of twins differ. The embedding of an image is always the same, so their vectors do not. The face that stays has a
@@ -34,11 +34,6 @@ impl Face {
 }
 
 impl Relational {
-    /// The enrolled faces of a subject that are twins of one that stays, by id.
-    pub async fn twins(&self, tenant: &TenantId, subject: SubjectId) -> Result<Vec<VectorId>, StoreError> {
-        self.begin_snapshot().await?.twins_of(tenant, subject).await
-    }
-
     /// Removes the twins among the enrolled faces of a subject, their vectors of all models. Returns their ids.
     pub async fn remove_twins(
         &self,

@@ -126,7 +126,7 @@ impl Relational {
         // Before the outcome: one that verifies the user meanwhile is not shown beside "not verified".
         let verified = self.verified_at(user, tenant).await?.is_some();
         let photo = self.latest_photo(user).await?;
-        // Who deletes a face deletes also what was found out by it. The row stays, for a message that is delivered again.
+        // The outcome is hidden with the face that it is about. The row stays, for a message that is delivered again.
         let photo = photo.filter(|photo| verified || !photo.outcome.is_about_enrolled_face());
         Ok(PhotoStatus { verified, photo })
     }

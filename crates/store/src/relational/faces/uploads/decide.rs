@@ -188,7 +188,7 @@ impl Transaction {
     ) -> Result<(), StoreError> {
         let locked = self.lock_or_create(key, embedding.dimensions()).await?;
         if embedding.dimensions() != locked.dimensions {
-            return Err(StoreError::Fatal(format!(
+            return Err(StoreError::Misconfigured(format!(
                 "the vectors of {} have {} numbers, not {}",
                 key.model,
                 locked.dimensions,
