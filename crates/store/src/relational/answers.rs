@@ -27,8 +27,9 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use contracts::{TenantId, UserId};
 
-use super::database::{Relational, Transaction};
+use super::database::Relational;
 use super::faces::PhotoStatus;
+use super::transaction::Transaction;
 use crate::{ExpiringTexts, StoreError};
 
 /// How long an answer is used at most.

@@ -1,6 +1,4 @@
-//! Connections, and statements on them; within transactions in `database/transaction.rs`.
-
-mod transaction;
+//! Connections, and statements on them; within transactions in `transaction.rs`.
 
 use std::path::Path;
 use std::str::FromStr;
@@ -13,13 +11,11 @@ use sqlx::{Connection, PgPool, Row as _, SqlitePool};
 
 use super::answers::AnswerCache;
 use super::failure::{DatabaseLabel, with_time_limit};
-use super::migrations;
+use super::foreign_database::refuse_foreign_file;
+use super::transaction::{DriverTransaction, Transaction};
 use super::values::{Row, Value, bind_postgres, bind_sqlite};
 use crate::StoreError;
 use crate::sqlite::EMPTY_JOURNAL;
-
-use transaction::DriverTransaction;
-pub(super) use transaction::Transaction;
 
 /// Time limit of waiting for a free connection, or for another process's lock.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -88,7 +84,7 @@ impl Relational {
         let label = DatabaseLabel::sqlite(&path.display().to_string());
         let plain = SqliteConnectOptions::new().filename(path).create_if_missing(true).foreign_keys(true);
         let plain = plain.busy_timeout(ACQUIRE_TIMEOUT);
-        migrations::refuse_foreign_file(&plain, &label).await?;
+        refuse_foreign_file(&plain, &label).await?;
         // Only after that check: the journal mode is written into the file.
         let options = plain.journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full);
         // Deleted names, hashes and face vectors are overwritten in the file, and not only marked as free.

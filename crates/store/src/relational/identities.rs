@@ -3,7 +3,8 @@
 use contracts::UserId;
 use jiff::Timestamp;
 
-use super::database::{Relational, Transaction};
+use super::database::Relational;
+use super::transaction::Transaction;
 use super::user_records::{UserRecord, user_columns};
 use super::values::{Row, values};
 use crate::StoreError;

@@ -1,17 +1,13 @@
 //! The tables, version by version, and the check that a database is empty or ours.
 
-mod email_keys;
-mod foreign;
-
 use sha2::{Digest, Sha256};
 
-use super::database::{Relational, Transaction};
+use super::database::Relational;
+use super::transaction::Transaction;
 use super::values::values;
 use crate::schema_step::Effect::{self, Adds, Changes};
 use crate::schema_step::compatible_from;
 use crate::{Migrated, StoreError};
-
-pub(super) use foreign::refuse_foreign_file;
 
 /// One step from a version to the next. It must not change after its release, because databases store its checksum.
 struct Migration {

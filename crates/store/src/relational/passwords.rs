@@ -139,7 +139,7 @@ impl Relational {
     }
 }
 
-impl super::database::Transaction {
+impl super::transaction::Transaction {
     async fn set_password(&mut self, user: UserId, new: &PasswordHash) -> Result<(), StoreError> {
         self.execute("UPDATE users SET password_hash = $2 WHERE id = $1", values![user, new.expose()]).await?;
         self.delete_reset_tokens(user).await

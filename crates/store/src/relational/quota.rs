@@ -6,7 +6,8 @@
 use contracts::{FrameId, UserId};
 use jiff::Timestamp;
 
-use super::database::{Relational, Transaction};
+use super::database::Relational;
+use super::transaction::Transaction;
 use super::values::values;
 use crate::StoreError;
 

@@ -7,7 +7,8 @@ use contracts::{ApiTokenId, SessionId};
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::database::{Relational, Transaction};
+use super::database::Relational;
+use super::transaction::Transaction;
 use super::values::{unreadable, values};
 use crate::StoreError;
 

@@ -1,6 +1,7 @@
 //! Searches all tables of PostgreSQL for texts. A SQLite file is searched as a file ([`crate::sqlite_rows_with`]).
 
-use super::database::{Relational, Transaction};
+use super::database::Relational;
+use super::transaction::Transaction;
 use super::values::{Value, values};
 use crate::StoreError;
 use crate::rows_with::{Owner, TableRows, count_statement, table_rows, tables};

@@ -6,9 +6,10 @@
 use contracts::{SessionId, UserId};
 use jiff::{SignedDuration, Timestamp};
 
-use super::database::{Relational, Transaction};
+use super::database::Relational;
 use super::passwords::{PasswordHash, TokenHash};
 use super::revocations::RevocationKind;
+use super::transaction::Transaction;
 use super::user_records::{UserRecord, user_columns};
 use super::values::{Row, values};
 use crate::StoreError;

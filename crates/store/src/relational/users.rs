@@ -3,10 +3,11 @@
 use contracts::UserId;
 use jiff::Timestamp;
 
-use super::database::{Relational, Transaction};
+use super::database::Relational;
 use super::login_keys::{login_key, lower_case, pattern, search_text};
 use super::passwords::PasswordHash;
 use super::revocations::RevocationKind;
+use super::transaction::Transaction;
 use super::user_records::{AccessChange, NewUser, ProfileChange, UserRecord, UserWriteOutcome, user_columns};
 use super::values::{Row, values};
 use crate::{PageCursor, StoreError};

@@ -8,7 +8,8 @@ use contracts::{SubjectId, TenantId};
 use jiff::Timestamp;
 
 use crate::StoreError;
-use crate::relational::database::{Relational, Transaction};
+use crate::relational::database::Relational;
+use crate::relational::transaction::Transaction;
 use crate::relational::values::{Row, unreadable, values};
 
 /// The consent in the columns of a subject.

@@ -9,7 +9,8 @@ use uuid::Uuid;
 
 use super::gallery_change::{Counts, GalleryChange};
 use crate::StoreError;
-use crate::relational::database::{Relational, Transaction};
+use crate::relational::database::Relational;
+use crate::relational::transaction::Transaction;
 use crate::relational::values::{Value, values};
 
 /// Maximum number of rows that one statement deletes, so that it does not hold locks for long.

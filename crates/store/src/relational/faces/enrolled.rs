@@ -11,7 +11,8 @@ use jiff::Timestamp;
 
 use super::gallery_change::{GalleryChange, kind_name};
 use crate::StoreError;
-use crate::relational::database::{Relational, Transaction};
+use crate::relational::database::Relational;
+use crate::relational::transaction::Transaction;
 use crate::relational::values::{Row, values};
 
 /// An enrolled face.

@@ -6,7 +6,8 @@ use contracts::{SubjectId, TenantId};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::StoreError;
-use crate::relational::database::{Relational, Transaction};
+use crate::relational::database::Relational;
+use crate::relational::transaction::Transaction;
 use crate::relational::values::{Row, unreadable, values};
 
 /// When a deleted subject is forgotten again for the first time. Its deletion forgets it at once; this is for results that were on their

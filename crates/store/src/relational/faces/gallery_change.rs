@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::StoreError;
-use crate::relational::database::Transaction;
+use crate::relational::transaction::Transaction;
 use crate::relational::values::{Row, unreadable, values};
 
 /// The stored name of a kind.

@@ -97,7 +97,7 @@ fn covers(stays: Option<&Consent>, moved: &Consent) -> bool {
     }
 }
 
-impl crate::relational::database::Transaction {
+impl crate::relational::transaction::Transaction {
     /// The galleries of a tenant, in the order in which they are locked.
     pub(super) async fn galleries_of(&mut self, tenant: &TenantId) -> Result<Vec<GalleryKey>, StoreError> {
         let sql = "SELECT model FROM face_galleries WHERE tenant = $1 ORDER BY model";

@@ -12,7 +12,8 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::StoreError;
-use crate::relational::database::{Relational, Transaction};
+use crate::relational::database::Relational;
+use crate::relational::transaction::Transaction;
 use crate::relational::values::{Row, values};
 
 /// The models that compare, or will.

@@ -16,7 +16,8 @@ use gallery::{Embedding, GalleryError, GalleryKey, Match};
 use super::read::unavailable;
 use super::vectors::MAX_VECTORS_OF_SUBJECT;
 use crate::StoreError;
-use crate::relational::database::{Relational, Transaction};
+use crate::relational::database::Relational;
+use crate::relational::transaction::Transaction;
 use crate::relational::values::{Row, values};
 
 /// Who searches galleries that are too large for memory.

@@ -12,7 +12,8 @@ use uuid::Uuid;
 
 use super::gallery_change::kind;
 use crate::StoreError;
-use crate::relational::database::{Relational, Transaction};
+use crate::relational::database::Relational;
+use crate::relational::transaction::Transaction;
 use crate::relational::values::{Row, values};
 
 /// Vectors that a search reads at once: at most 4 MB.

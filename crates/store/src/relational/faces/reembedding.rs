@@ -12,7 +12,8 @@ use jiff::Timestamp;
 
 use super::vectors::VectorWriteOutcome;
 use crate::StoreError;
-use crate::relational::database::{Relational, Transaction};
+use crate::relational::database::Relational;
+use crate::relational::transaction::Transaction;
 use crate::relational::values::values;
 
 pub use coverage::{Coverage, FaceCounts, SubjectWithout};

@@ -8,7 +8,7 @@
 use contracts::TenantId;
 
 use crate::StoreError;
-use crate::relational::database::Transaction;
+use crate::relational::transaction::Transaction;
 use crate::relational::values::values;
 
 impl Transaction {

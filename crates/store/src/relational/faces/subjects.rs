@@ -10,7 +10,8 @@ use super::subject_records::{
     MAX_SUBJECTS_PAGE, NewSubject, SubjectChange, SubjectRecord, SubjectWriteOutcome, metadata_text, subject_columns,
     too_long,
 };
-use crate::relational::database::{Relational, Transaction};
+use crate::relational::database::Relational;
+use crate::relational::transaction::Transaction;
 use crate::relational::values::{Value, cursor_position, values};
 use crate::{PageCursor, StoreError};
 

@@ -13,7 +13,8 @@ use jiff::Timestamp;
 
 use super::gallery_change::kind_name;
 use crate::StoreError;
-use crate::relational::database::{Relational, Transaction};
+use crate::relational::database::Relational;
+use crate::relational::transaction::Transaction;
 use crate::relational::values::values;
 
 /// An enrolled face with its vectors.

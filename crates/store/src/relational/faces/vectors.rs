@@ -8,7 +8,8 @@ use jiff::Timestamp;
 
 use super::gallery_change::{GalleryChange, Locked};
 use crate::StoreError;
-use crate::relational::database::{Relational, Transaction};
+use crate::relational::database::Relational;
+use crate::relational::transaction::Transaction;
 use crate::relational::values::values;
 
 /// Maximum number of vectors of a subject for one model, and of its negatives.

@@ -8,8 +8,9 @@ use uuid::Uuid;
 
 use super::{FaceToEmbed, Gap};
 use crate::StoreError;
-use crate::relational::database::{Relational, Transaction};
+use crate::relational::database::Relational;
 use crate::relational::faces::gallery_change::kind;
+use crate::relational::transaction::Transaction;
 use crate::relational::values::{Row, unreadable, values};
 
 /// Faces of the active model that are read at once.

@@ -8,9 +8,10 @@ use jiff::Timestamp;
 
 use super::{NewUpload, UploadDecision};
 use crate::StoreError;
-use crate::relational::database::{Relational, Transaction};
+use crate::relational::database::Relational;
 use crate::relational::faces::gallery_change::GalleryChange;
 use crate::relational::faces::read::store_error;
+use crate::relational::transaction::Transaction;
 use crate::relational::values::{unreadable, values};
 
 /// The face of an upload.

@@ -2,10 +2,10 @@
 
 use uuid::Uuid;
 
+use super::login_keys::login_key;
+use super::transaction::Transaction;
+use super::values::values;
 use crate::StoreError;
-use crate::relational::database::Transaction;
-use crate::relational::login_keys::login_key;
-use crate::relational::values::values;
 
 /// Number of users that one query reads.
 const PAGE: i64 = 1_000;

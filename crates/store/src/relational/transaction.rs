@@ -2,18 +2,18 @@
 
 use sqlx::{Postgres, Sqlite};
 
+use super::answers::AnswersToForget;
+use super::failure::{DatabaseLabel, failure, with_time_limit};
+use super::values::{Row, Value, bind_postgres, bind_sqlite};
 use crate::StoreError;
-use crate::relational::answers::AnswersToForget;
-use crate::relational::failure::{DatabaseLabel, failure, with_time_limit};
-use crate::relational::values::{Row, Value, bind_postgres, bind_sqlite};
 
 /// A transaction. Dropping it without [`Self::commit`] rolls it back.
-pub(in crate::relational) struct Transaction {
+pub(super) struct Transaction {
     pub(super) inner: DriverTransaction,
     pub(super) label: DatabaseLabel,
-    pub(in crate::relational) answers: AnswersToForget,
+    pub(super) answers: AnswersToForget,
     #[cfg(test)]
-    pub(super) statements: crate::relational::plans::StatementLog,
+    pub(super) statements: super::plans::StatementLog,
 }
 
 pub(super) enum DriverTransaction {
@@ -22,7 +22,7 @@ pub(super) enum DriverTransaction {
 }
 
 impl Transaction {
-    pub(in crate::relational) async fn commit(self) -> Result<(), StoreError> {
+    pub(super) async fn commit(self) -> Result<(), StoreError> {
         let committed = match self.inner {
             DriverTransaction::Postgres(inner) => with_time_limit(&self.label, inner.commit()).await,
             DriverTransaction::Sqlite(inner) => with_time_limit(&self.label, inner.commit()).await,
@@ -33,12 +33,12 @@ impl Transaction {
     }
 
     /// Whether this is PostgreSQL, for features that SQLite lacks.
-    pub(in crate::relational) const fn is_postgres(&self) -> bool {
+    pub(super) const fn is_postgres(&self) -> bool {
         matches!(self.inner, DriverTransaction::Postgres(_))
     }
 
     /// Runs several statements without arguments and without a time limit.
-    pub(in crate::relational) async fn script(&mut self, sql: &'static str) -> Result<(), StoreError> {
+    pub(super) async fn script(&mut self, sql: &'static str) -> Result<(), StoreError> {
         if self.is_postgres() {
             self.execute("SET LOCAL statement_timeout = 0", Vec::new()).await?;
         }
@@ -50,11 +50,7 @@ impl Transaction {
     }
 
     /// Runs one writing statement. Returns the number of affected rows.
-    pub(in crate::relational) async fn execute(
-        &mut self,
-        sql: &'static str,
-        values: Vec<Value>,
-    ) -> Result<u64, StoreError> {
+    pub(super) async fn execute(&mut self, sql: &'static str, values: Vec<Value>) -> Result<u64, StoreError> {
         #[cfg(test)]
         self.statements.record(sql, &values);
         match &mut self.inner {
@@ -72,11 +68,7 @@ impl Transaction {
     }
 
     /// Reads rows.
-    pub(in crate::relational) async fn rows(
-        &mut self,
-        sql: &'static str,
-        values: Vec<Value>,
-    ) -> Result<Vec<Row>, StoreError> {
+    pub(super) async fn rows(&mut self, sql: &'static str, values: Vec<Value>) -> Result<Vec<Row>, StoreError> {
         #[cfg(test)]
         self.statements.record(sql, &values);
         match &mut self.inner {
@@ -94,11 +86,7 @@ impl Transaction {
     }
 
     /// Reads rows without a time limit, by a statement with names of the catalogue in it.
-    pub(in crate::relational) async fn rows_unlimited(
-        &mut self,
-        sql: String,
-        values: Vec<Value>,
-    ) -> Result<Vec<Row>, StoreError> {
+    pub(super) async fn rows_unlimited(&mut self, sql: String, values: Vec<Value>) -> Result<Vec<Row>, StoreError> {
         let sql = sqlx::AssertSqlSafe(sql);
         let rows: Result<Vec<Row>, sqlx::Error> = match &mut self.inner {
             DriverTransaction::Postgres(inner) => {
@@ -114,11 +102,7 @@ impl Transaction {
     }
 
     /// Reads the first row.
-    pub(in crate::relational) async fn row(
-        &mut self,
-        sql: &'static str,
-        values: Vec<Value>,
-    ) -> Result<Option<Row>, StoreError> {
+    pub(super) async fn row(&mut self, sql: &'static str, values: Vec<Value>) -> Result<Option<Row>, StoreError> {
         Ok(self.rows(sql, values).await?.into_iter().next())
     }
 }
@@ -127,11 +111,7 @@ impl Transaction {
 impl Transaction {
     /// The query plan of a statement, step by step. In PostgreSQL, table scans are disabled where
     /// an index can be used; otherwise it would scan tables with few rows.
-    pub(in crate::relational) async fn explain(
-        &mut self,
-        sql: &str,
-        values: Vec<Value>,
-    ) -> Result<Vec<String>, StoreError> {
+    pub(super) async fn explain(&mut self, sql: &str, values: Vec<Value>) -> Result<Vec<String>, StoreError> {
         let rows = match &mut self.inner {
             DriverTransaction::Postgres(inner) => {
                 let off = "SET LOCAL enable_seqscan = off";
@@ -153,19 +133,19 @@ impl Transaction {
 
 /// A statement that a connection has prepared.
 #[cfg(test)]
-pub(in crate::relational) struct Prepared {
+pub(super) struct Prepared {
     /// How it would run now.
-    pub(in crate::relational) plan: String,
+    pub(super) plan: String,
     /// Executions with a plan for any arguments.
-    pub(in crate::relational) generic_plans: i64,
+    pub(super) generic_plans: i64,
     /// Executions with a plan for its arguments.
-    pub(in crate::relational) custom_plans: i64,
+    pub(super) custom_plans: i64,
 }
 
 #[cfg(test)]
 impl Transaction {
     /// The prepared statement of PostgreSQL with this part, and its plan for these arguments.
-    pub(in crate::relational) async fn prepared(&mut self, part: &str, arguments: &str) -> Prepared {
+    pub(super) async fn prepared(&mut self, part: &str, arguments: &str) -> Prepared {
         let DriverTransaction::Postgres(inner) = &mut self.inner else { panic!("it is SQLite") };
         let sql = "SELECT name, generic_plans, custom_plans FROM pg_prepared_statements WHERE strpos(statement, $1) > 0 \
                    AND strpos(statement, 'pg_prepared_statements') = 0";

@@ -3,10 +3,10 @@
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Row as _};
 
+use super::failure::{DatabaseLabel, with_time_limit};
+use super::transaction::Transaction;
+use super::values::{unreadable, values};
 use crate::StoreError;
-use crate::relational::database::Transaction;
-use crate::relational::failure::{DatabaseLabel, with_time_limit};
-use crate::relational::values::{unreadable, values};
 
 /// `0x534c6163`, "SLac" in the file's header: accounts of Sightline.
 const APPLICATION_ID: i64 = 0x534c_6163;
@@ -37,10 +37,7 @@ fn not_ours(label: &DatabaseLabel, theirs: Option<&str>) -> StoreError {
 }
 
 /// Refuses a file with tables of another program.
-pub(in crate::relational) async fn refuse_foreign_file(
-    file: &SqliteConnectOptions,
-    label: &DatabaseLabel,
-) -> Result<(), StoreError> {
+pub(super) async fn refuse_foreign_file(file: &SqliteConnectOptions, label: &DatabaseLabel) -> Result<(), StoreError> {
     let mut connection = with_time_limit(label, file.connect()).await?;
     let sql = "SELECT (SELECT application_id FROM pragma_application_id) AS owner, (SELECT count(*) FROM sqlite_schema) AS objects";
     let row = with_time_limit(label, sqlx::query(sql).fetch_one(&mut connection)).await;
