@@ -24,6 +24,13 @@ struct Taken {
     of_tenant: BTreeMap<Option<String>, usize>,
 }
 
+impl Taken {
+    fn add(&mut self, tenant: &Option<String>, number: usize) {
+        self.all += number;
+        *self.of_tenant.entry(tenant.clone()).or_default() += number;
+    }
+}
+
 /// Units that are taken, free again when this is dropped.
 pub struct Units {
     shares: Arc<Shares>,
@@ -63,9 +70,12 @@ impl Shares {
 
     /// Takes units that are in use already, whether they are free or not.
     pub fn take_in_use(self: &Arc<Self>, tenant: Option<&str>, number: usize) -> Units {
-        let mut units = Units { shares: Arc::clone(self), tenant: tenant.map(str::to_owned), number: 0 };
-        units.add(&mut self.taken(), number);
-        units
+        let tenant = tenant.map(str::to_owned);
+        let mut taken = self.taken();
+        taken.add(&tenant, number);
+        self.set_gauge(taken.all);
+        drop(taken);
+        Units { shares: Arc::clone(self), tenant, number }
     }
 
     fn taken(&self) -> MutexGuard<'_, Taken> {
@@ -97,16 +107,10 @@ impl Units {
         if all > self.shares.all {
             return Err(NotFree::OfAll);
         }
-        self.add(&mut taken, more);
+        taken.add(&self.tenant, more);
+        self.shares.set_gauge(all);
+        self.number += more;
         Ok(())
-    }
-
-    fn add(&mut self, taken: &mut Taken, more: usize) {
-        taken.all = taken.all.saturating_add(more);
-        let own = taken.of_tenant.entry(self.tenant.clone()).or_default();
-        *own = own.saturating_add(more);
-        self.shares.set_gauge(taken.all);
-        self.number = self.number.saturating_add(more);
     }
 }
 

@@ -38,6 +38,9 @@ async fn what_other_tenants_write_with_an_id_fails_no_check() {
     // It is forgotten a minute later.
     ann.detection(&recognised_as(&subject)).await;
     let (is_clean, printed, error) = up.outcome(&["erase", "check", &subject]);
-    assert!(!is_clean && printed.contains("documents detections 1 (doc 1, attributes 1): in no receipt\n"), "{printed}{error}");
+    assert!(
+        !is_clean && printed.contains("documents detections 1 (doc 1, attributes 1): in no receipt\n"),
+        "{printed}{error}"
+    );
     assert_others(&printed);
 }
