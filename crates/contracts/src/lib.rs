@@ -30,6 +30,8 @@ mod retention;
 pub mod rule;
 pub mod schemas;
 mod time;
+mod topic_role;
+mod topic_units;
 pub mod topics;
 pub mod vehicle;
 

@@ -3,9 +3,6 @@
 //! A role without an entry gets its default from the built-in file ([`DEFAULT`]), so a file for an older version works with a
 //! newer one. [`Topics::defaulted`] names those roles; the bus logs them at start.
 
-mod role;
-mod units;
-
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::shortened;
 
-pub use role::TopicRole;
+pub use crate::topic_role::TopicRole;
 
 /// The built-in file, for operators without a file and for roles that the operator's file lacks.
 pub const DEFAULT: &str = include_str!("../../../topics.yaml");
@@ -34,11 +31,11 @@ pub struct Topic {
     /// Number of partitions, 1 or more.
     pub partitions: i32,
     /// Minimum time that a message is kept, 1 s or more.
-    #[serde(with = "units::duration")]
+    #[serde(with = "crate::topic_units::duration")]
     pub retention: Duration,
     /// Size of a partition in bytes above which messages are dropped before their retention ends; `None` for no limit. At least
     /// eight times `max_message_bytes`.
-    #[serde(default, with = "units::size", skip_serializing_if = "Option::is_none")]
+    #[serde(default, with = "crate::topic_units::size", skip_serializing_if = "Option::is_none")]
     pub retention_bytes: Option<u64>,
     /// Maximum size of a message with key and headers, in bytes; 1024 or more.
     pub max_message_bytes: usize,
