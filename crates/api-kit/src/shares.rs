@@ -101,11 +101,11 @@ impl Units {
         let mut taken = self.shares.taken();
         let own = taken.of_tenant.get(&self.tenant).copied().unwrap_or(0).saturating_add(more);
         let all = taken.all.saturating_add(more);
-        if all > self.shares.all {
-            return Err(NotFree::OfAll);
-        }
         if own > self.shares.share && all > self.shares.all / 2 {
             return Err(NotFree::OfTenant);
+        }
+        if all > self.shares.all {
+            return Err(NotFree::OfAll);
         }
         taken.add(&self.tenant, more);
         self.shares.set_gauge(all);

@@ -24,9 +24,14 @@ async fn bodies_beyond_the_byte_budget_get_503() {
     let server = TestServer::with_flags(&["--max-frame-bytes", "1000000", "--ingest-bytes-in-flight", "1100000"]).await;
     let held = slow_frame(&server).await;
 
+    // Another user: the operator would have more than a share.
+    let send = || {
+        let request = server.request_as(OTHER, Method::POST, "/v1/frames").header("content-type", "image/png");
+        request.body(png(9, 9, 200_000)).send()
+    };
     let deadline = tokio::time::Instant::now() + TIMEOUT;
     let refused = loop {
-        let response = server.post_image("/v1/frames", png(9, 9, 200_000)).send().await.unwrap();
+        let response = send().await.unwrap();
         if response.status() != StatusCode::ACCEPTED || tokio::time::Instant::now() > deadline {
             break response;
         }
@@ -38,7 +43,7 @@ async fn bodies_beyond_the_byte_budget_get_503() {
 
     drop(held);
     loop {
-        let response = server.post_image("/v1/frames", png(9, 9, 200_000)).send().await.unwrap();
+        let response = send().await.unwrap();
         if response.status() == StatusCode::ACCEPTED {
             break;
         }
