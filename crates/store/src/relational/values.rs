@@ -1,6 +1,6 @@
 //! Arguments of statements and columns of rows, in the types of both databases.
 
-use contracts::{ApiTokenId, FrameId, SessionId, SubjectId, TenantId, UserId, VectorId};
+use contracts::{ApiTokenId, FrameId, IdError, SessionId, SubjectId, TenantId, UserId, VectorId};
 use gallery::Embedding;
 use jiff::Timestamp;
 use sqlx::postgres::PgRow;
@@ -119,6 +119,11 @@ impl Row {
             Self::Sqlite(row) => T::of_sqlite(row, column),
         };
         value.map_err(|error| unreadable(column, &error))
+    }
+
+    /// The value of the column `tenant`.
+    pub(super) fn tenant(&self) -> Result<TenantId, StoreError> {
+        self.get::<String>("tenant")?.parse().map_err(|error: IdError| unreadable("tenant", &error))
     }
 }
 

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use crate::StoreError;
 use crate::relational::database::Relational;
 use crate::relational::transaction::Transaction;
-use crate::relational::values::{Row, unreadable, values};
+use crate::relational::values::{Row, values};
 
 /// The consent in the columns of a subject.
 pub(super) fn consent(row: &Row) -> Result<Option<Consent>, StoreError> {
@@ -20,9 +20,7 @@ pub(super) fn consent(row: &Row) -> Result<Option<Consent>, StoreError> {
 
 /// A subject with its tenant.
 fn owned(row: &Row) -> Result<(TenantId, SubjectId), StoreError> {
-    let tenant: String = row.get("tenant")?;
-    let tenant = tenant.parse().map_err(|error: contracts::IdError| unreadable("tenant", &error))?;
-    Ok((tenant, SubjectId::from_uuid(row.get("id")?)))
+    Ok((row.tenant()?, SubjectId::from_uuid(row.get("id")?)))
 }
 
 /// The condition that the subject `s` has vectors and no recorded consent.

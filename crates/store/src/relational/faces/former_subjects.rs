@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::StoreError;
 use crate::relational::database::Relational;
 use crate::relational::transaction::Transaction;
-use crate::relational::values::{Row, unreadable, values};
+use crate::relational::values::{Row, values};
 
 /// When a deleted subject is forgotten again for the first time. Its deletion forgets it at once; this is for results that were on their
 /// way, and for a process that ended meanwhile.
@@ -31,9 +31,7 @@ pub struct FormerSubject {
 
 impl FormerSubject {
     fn read(row: &Row) -> Result<Self, StoreError> {
-        let tenant: String = row.get("tenant")?;
-        let tenant = tenant.parse().map_err(|error: contracts::IdError| unreadable("tenant", &error))?;
-        Ok(Self { tenant, id: SubjectId::from_uuid(row.get("id")?), deleted_at: row.get("deleted_at")? })
+        Ok(Self { tenant: row.tenant()?, id: SubjectId::from_uuid(row.get("id")?), deleted_at: row.get("deleted_at")? })
     }
 
     /// When it is forgotten after `now`: after twice the time since its deletion, and last at the end of `kept`. `None` after that.
@@ -76,9 +74,7 @@ impl Relational {
     /// The tenant of a subject, also of one that was deleted or merged and whose id may still come. It reads all subjects.
     pub async fn tenant_of_subject(&self, id: SubjectId) -> Result<Option<TenantId>, StoreError> {
         let sql = "SELECT tenant FROM face_subjects WHERE id = $1 UNION SELECT tenant FROM face_former_subjects WHERE id = $1";
-        let Some(row) = self.row(sql, values![id]).await? else { return Ok(None) };
-        let tenant: String = row.get("tenant")?;
-        Ok(Some(tenant.parse().map_err(|error: contracts::IdError| unreadable("tenant", &error))?))
+        self.row(sql, values![id]).await?.as_ref().map(Row::tenant).transpose()
     }
 
     /// Whether the id is that of a subject that was merged into one that is not deleted.

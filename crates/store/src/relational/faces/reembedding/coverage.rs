@@ -106,9 +106,7 @@ impl Transaction {
     ) -> Result<Option<TenantId>, StoreError> {
         let sql = "SELECT tenant FROM face_galleries WHERE tenant > $1 AND model = $2 ORDER BY tenant LIMIT 1";
         let row = self.row(sql, values![after.map_or("", TenantId::as_str), model]).await?;
-        let Some(row) = row else { return Ok(None) };
-        let tenant: String = row.get("tenant")?;
-        tenant.parse().map(Some).map_err(|error: contracts::IdError| unreadable("tenant", &error))
+        row.as_ref().map(Row::tenant).transpose()
     }
 
     pub(in crate::relational::faces) async fn faces_to_embed(
