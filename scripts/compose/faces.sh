@@ -86,6 +86,9 @@ else
     --output "$work/face.json" --write-out '%{http_code}')
   responds 200 '[.detections[] | [.attributes.subject, .subject_name]] == [[$id, "A person"]]' --arg id "$subject"
   detection=$(jq --raw-output '.detections[0].id' "$work/face.json")
+  # The response comes from the worker's result; the detection can be rejected once the indexer has stored it.
+  is_stored() { [ "$(as "$ann" "/v1/detections/$detection" --output /dev/null --write-out '%{http_code}')" = 200 ]; }
+  within 30 is_stored
   for method in POST DELETE; do
     status=$(as "$ann" "/v1/detections/$detection/reject" --request "$method" --output "$work/face.json" --write-out '%{http_code}')
     responds 200 '.subject == $id and .negative != null' --arg id "$subject"
