@@ -78,6 +78,42 @@ impl ApiError {
     pub fn log(&self) {
         self.0.log();
     }
+
+    /// The same error of one of several fields; its detail begins with the name of the field.
+    #[must_use]
+    pub fn in_field(self, field: &'static str) -> Self {
+        InField { field, error: self }.into()
+    }
+}
+
+/// An error of one of several fields.
+#[derive(Debug, thiserror::Error)]
+#[error("{field}: {error}")]
+struct InField {
+    field: &'static str,
+    error: ApiError,
+}
+
+impl HttpError for InField {
+    fn status_and_code(&self) -> (StatusCode, &'static str) {
+        self.error.0.status_and_code()
+    }
+
+    fn retry_after(&self) -> Option<u64> {
+        self.error.0.retry_after()
+    }
+
+    fn challenge(&self) -> Option<&'static str> {
+        self.error.0.challenge()
+    }
+
+    fn log(&self) {
+        self.error.0.log();
+    }
+
+    fn full_disk(&self) -> Option<&str> {
+        self.error.0.full_disk()
+    }
 }
 
 fn count_refusal(code: &'static str) {

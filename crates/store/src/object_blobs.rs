@@ -148,12 +148,18 @@ impl ObjectBlobs {
         Ok(listed.map_err(|error| self.failed("listing blobs", &error))?.common_prefixes)
     }
 
-    /// Deletes all blobs below a path, such as those of a day.
+    /// Deletes all blobs below a path, such as those of a day. Blobs that another process deletes meanwhile are not counted.
     async fn delete_under(&self, path: &Path) -> Result<u64, StoreError> {
-        let failed = |error| self.failed("deleting blobs", &error);
         let paths = self.store.list(Some(path)).map_ok(|blob| blob.location).boxed();
-        let deleted =
-            self.store.delete_stream(paths).try_fold(0, async |count, _| Ok(count + 1)).await.map_err(failed)?;
+        let mut results = self.store.delete_stream(paths);
+        let mut deleted = 0;
+        while let Some(result) = results.next().await {
+            match result {
+                Ok(_) => deleted += 1,
+                Err(object_store::Error::NotFound { .. }) => {}
+                Err(error) => return Err(self.failed("deleting blobs", &error)),
+            }
+        }
         if let Some(folder) = &self.folder {
             // Removes empty folders and partial files of a killed process. A failure does no harm, because these are not blobs.
             drop(tokio::fs::remove_dir_all(folder.join(path.as_ref())).await);

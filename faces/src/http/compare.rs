@@ -134,8 +134,8 @@ pub async fn verify(
             (embedding, app.database.vectors_of_subject(&key, subject).await.map_err(gallery_failure)?)
         }
         (None, Some(other)) => {
-            let embedding = current.face(&place, images.image).await?;
-            let other = current.face(&place, other).await?;
+            let embedding = current.face(&place, images.image).await.map_err(|error| error.in_field("image"))?;
+            let other = current.face(&place, other).await.map_err(|error| error.in_field("other"))?;
             // As if the other face were that of a subject.
             let (id, subject) = (VectorId::from_uuid(Uuid::nil()), SubjectId::from_uuid(Uuid::nil()));
             (embedding, vec![StoredVector { id, subject, kind: VectorKind::Enrolled, embedding: other }])

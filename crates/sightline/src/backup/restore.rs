@@ -75,8 +75,8 @@ impl Restore {
             out::line(format_args!("{}; restored to {}", manifest.summary(), data.display()))?;
         }
         out::line(
-            "later changes are gone: a user or a token that was deleted, disabled or revoked since is valid again; repeat such \
-             changes before others reach the server",
+            "later changes are gone: a user or a token that was deleted, disabled or revoked since is valid again, and a face that \
+             was deleted, or whose consent was withdrawn, is found again; repeat such changes before others reach the server",
         )
     }
 }

@@ -49,7 +49,7 @@ pub fn check_layout(folder: &Path) -> anyhow::Result<()> {
     let metadata = std::fs::metadata(folder).with_context(|| format!("{name} cannot be read"))?;
     ensure!(metadata.is_dir(), "{name} is not a folder; {LAYOUT}");
     let entries = entries(folder).with_context(|| format!("{name} cannot be read"))?;
-    if entries.iter().any(|path| path.is_dir() && !is_side_file(path)) {
+    if entries.iter().any(|path| path.is_dir() && !is_side_file(path) && !is_hidden(path)) {
         return Ok(());
     }
     bail!("{name} has no folder in it; {LAYOUT}");
@@ -67,6 +67,9 @@ impl People {
         let (links, real): (Vec<_>, Vec<_>) = entries.partition(|path| path.is_symlink());
         for path in real.into_iter().chain(links) {
             match std::fs::metadata(path) {
+                Ok(metadata) if metadata.is_dir() && is_hidden(path) => {
+                    found.note(folder, path, "skipped: it is hidden, because its name begins with a dot");
+                }
                 Ok(metadata) if metadata.is_dir() => found.add_person(path, &metadata),
                 Ok(_) => found.note(folder, path, "skipped: it is in no folder of a person"),
                 Err(error) => found.note(folder, path, &format!("skipped: it cannot be read: {error}")),
@@ -135,6 +138,11 @@ fn is_image(magic: &[u8]) -> bool {
     media_type(magic).is_some()
 }
 
+/// Programs keep previews of many people's images in hidden folders.
+fn is_hidden(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+}
+
 /// The paths in a folder, sorted by name.
 fn entries(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     let entries = std::fs::read_dir(folder)?;
@@ -193,9 +201,11 @@ mod tests {
             ("ann/2024/3.jpg", JPEG),
             ("ben/notes.txt", b"text"),
             ("group.jpg", JPEG),
+            (".previews/1.jpg", JPEG),
         ]);
         let people = People::find(folder.path()).unwrap();
         let expected = [
+            ".previews: skipped: it is hidden, because its name begins with a dot",
             "ann/2.jpg: skipped: it is no JPEG, PNG or WebP image",
             "ann/2024: skipped: it is a folder within the folder of a person",
             "ben/notes.txt: skipped: it is no JPEG, PNG or WebP image",

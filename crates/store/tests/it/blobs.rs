@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use contracts::{BlobKey, BlobKind, FrameId, SubjectId, TenantId, VectorId};
+use futures::future::join_all;
 use jiff::Timestamp;
 use store::{Blobs, ObjectBlobs};
 use tempfile::TempDir;
@@ -171,6 +172,14 @@ async fn enrolled_images_are_deleted_with_their_subject_and_do_not_expire(blobs:
 
     assert_eq!(blobs.delete_enrolled(&a, gone).await.unwrap(), 2);
     assert_eq!(blobs.delete_enrolled(&a, gone).await.unwrap(), 0);
+    for _ in 0..20 {
+        for _ in 0..20 {
+            blobs.put(&key(&a, gone), Bytes::from_static(b"x")).await.unwrap();
+        }
+        let deletions = join_all((0..4).map(|_| blobs.delete_enrolled(&a, gone))).await;
+        let failed = deletions.into_iter().find_map(|deleted| deleted.err().map(|error| error.to_string()));
+        assert_eq!(failed, None, "what another call deletes is deleted");
+    }
 
     for key in of_gone {
         assert_eq!(blobs.get(&key).await.unwrap(), None, "{key}");
