@@ -109,6 +109,7 @@ pub fn ids_kept(topics: &Topics) -> SignedDuration {
     results.saturating_add(RETENTION_RESERVE)
 }
 
+/// For how long a topic keeps a message.
 pub fn retention(topics: &Topics, role: TopicRole) -> SignedDuration {
     SignedDuration::try_from(topics.get(role).retention).unwrap_or(SignedDuration::MAX)
 }

@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use contracts::{BoundingBox, SubjectId, TenantId, UserId};
+use contracts::{BoundingBox, SubjectId};
 use faces::Deps;
+use faces::uploads::{UploadFolder, Uploads};
 use jiff::{SignedDuration, Timestamp};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use store::relational::{NewUser, Role, UserLimit, UserWriteOutcome};
 use store::{ResultStore, TenantScope};
-use uuid::Uuid;
 
 use crate::stored::SeenFrame;
 use crate::test_service::TestService;
+use crate::test_uploads::{LIMIT, TestUploads};
 
 const BOX: BoundingBox = BoundingBox { x: 10.0, y: 10.0, width: 50.0, height: 50.0 };
 
@@ -107,7 +107,7 @@ async fn a_person_is_forgotten_under_each_merged_id() {
 }
 
 /// Those of another instance.
-fn deps(service: &TestService) -> Deps {
+fn deps(service: &TestService, uploads: Option<Uploads>) -> Deps {
     Deps {
         accounts: Arc::new(crate::test_service::Tenants),
         galleries: gallery::Galleries::new(Arc::new(service.database.clone()), 1 << 20),
@@ -115,7 +115,7 @@ fn deps(service: &TestService) -> Deps {
         documents: service.documents.clone(),
         blobs: service.blobs.clone(),
         topics: contracts::Topics::parse(contracts::topics::DEFAULT).unwrap(),
-        uploads: None,
+        uploads,
         traces: platform::traces::Traces::off(),
     }
 }
@@ -129,7 +129,7 @@ async fn a_result_that_comes_after_the_deletion_is_forgotten_too() {
     let past = Timestamp::now() - SignedDuration::from_mins(5);
     service.database.delete_subject(&tenant, id, past).await.unwrap().unwrap();
     let late = seen(&service, "a", &gone).await;
-    let deps = deps(&service);
+    let deps = deps(&service, None);
     let task = tokio::spawn(async move { faces::forget_regularly(&deps).await });
     let is_done = async || {
         let due = service.database.former_subjects_due(Timestamp::now(), 9).await.unwrap();
@@ -150,28 +150,17 @@ async fn a_result_that_comes_after_the_deletion_is_forgotten_too() {
 
 #[tokio::test]
 async fn what_comes_after_the_deletion_of_a_user_is_erased_too() {
-    let service = TestService::start(None).await;
-    let database = &service.database;
-    let user = NewUser {
-        id: UserId::now(),
-        tenant: Uuid::new_v4(),
-        username: Some("ann".to_owned()),
-        email: None,
-        full_name: None,
-        password: None,
-        identity: None,
-        role: Role::User,
-        quota: UserLimit::Configured,
-        rate_limit: UserLimit::Configured,
-    };
+    let test = TestUploads::start(None).await;
+    let (service, database, user) = (&test.service, test.database(), test.user("ann").await);
     let now = Timestamp::now();
-    assert_eq!(database.add_user(&user, now).await.unwrap(), UserWriteOutcome::Stored);
     assert!(database.delete_user(user.id, now - SignedDuration::from_mins(5), now).await.unwrap());
     let (gone, stays) = (SubjectId::now().to_string(), SubjectId::now().to_string());
-    let late = seen(&service, TenantId::from_uuid(user.tenant).as_str(), &gone).await;
-    let of_other = seen(&service, "b", &stays).await;
+    let late = seen(service, user.tenant.as_str(), &gone).await;
+    let of_other = seen(service, "b", &stays).await;
+    let folder = Arc::new(UploadFolder::open(&test.root, LIMIT).unwrap());
+    let photographs = [&user.tenant, &"b".parse().unwrap()].map(|tenant| folder.write(tenant, b"image").unwrap());
 
-    let deps = deps(&service);
+    let deps = deps(service, Some(Uploads::new(Arc::clone(&test.bus), folder)));
     let task = tokio::spawn(async move { faces::forget_regularly(&deps).await });
 
     let is_done = async || {
@@ -191,6 +180,7 @@ async fn what_comes_after_the_deletion_of_a_user_is_erased_too() {
     task.abort();
     assert_eq!(service.identity(&of_other).await, recognised(&stays));
     assert_eq!(service.has_image(&of_other).await, (true, true));
+    assert_eq!(photographs.map(|photograph| test.root.join(photograph).exists()), [false, true]);
     let later = Timestamp::now() + SignedDuration::from_hours(1);
     let due = database.deleted_tenants_due(later, 9).await.unwrap();
     assert_eq!(due.iter().map(|deleted| deleted.user).collect::<Vec<_>>(), [user.id], "it is erased again");

@@ -91,7 +91,8 @@ async fn the_role_of_faces_enrols_and_deletes_and_reads_no_secret() {
         faces.user_by_login("ann").await.expect_err("it contains the hash of the password");
         faces.delete_user(user, now(), now()).await.expect_err("it deletes no user");
 
-        enrol(faces, user, subject(3)).await;
+        let added = faces.add_subject(&gallery.tenant, Some(user), &subject_with_id(subject(3)), now()).await.unwrap();
+        assert_eq!(added, SubjectWriteOutcome::Stored);
         assert!(owner.delete_user(user, now(), now()).await.unwrap());
         let due = faces.deleted_tenants_due(later(), 9).await.unwrap();
         assert_eq!(due.iter().map(|deleted| deleted.user).collect::<Vec<_>>(), [user]);
