@@ -3,13 +3,18 @@
 //! In: what is due, by the accounts' database. Out: the same deletion once more, and a later time in the database, or none once nothing can
 //! come. After a failure it is tried again a minute later. Several processes may do so at once, because a deletion can be repeated.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use futures::TryStreamExt;
 use jiff::{SignedDuration, Timestamp};
 use store::{Relational, StoreError};
+use tokio::time::MissedTickBehavior;
 
 use crate::Deps;
 
+/// Time between two looks at what is due.
+const PAUSE: Duration = Duration::from_secs(30);
 /// Time until a deletion is tried again after a failure.
 const RETRY: SignedDuration = SignedDuration::from_mins(1);
 /// Number of those that are read at once.
@@ -36,14 +41,19 @@ pub trait Again: Send + Sync + Sized + 'static {
     async fn set_next(&self, database: &Relational, next: Option<Timestamp>) -> Result<(), StoreError>;
 }
 
-/// Deletes again what is due. A failure to read what is due is logged; the next call does it.
-pub async fn delete_due<D: Again>(deps: &Deps) {
-    if let Err(error) = try_delete_due::<D>(deps).await {
-        tracing::warn!(%error, what = D::WHAT, "what is deleted again cannot be looked up; it is done later");
+/// Deletes again what is due, without end.
+pub async fn delete_again_regularly<D: Again>(deps: &Deps) {
+    let mut ticks = tokio::time::interval(PAUSE);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = delete_due::<D>(deps).await {
+            tracing::warn!(%error, what = D::WHAT, "what is to be deleted again cannot be looked up; it is done later");
+        }
     }
 }
 
-async fn try_delete_due<D: Again>(deps: &Deps) -> Result<(), StoreError> {
+async fn delete_due<D: Again>(deps: &Deps) -> Result<(), StoreError> {
     // Those that are due at the start: each gets a later time, so the loop ends.
     let start = Timestamp::now();
     loop {

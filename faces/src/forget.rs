@@ -6,8 +6,6 @@
 //! process ended. The tenants of deleted users (`deleted_users.rs`) are erased again in the same way, and the end of consents (`consent.rs`) runs
 //! beside it.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 use contracts::api::{HeldData, RemainingData};
 use contracts::topics::RETENTION_RESERVE;
@@ -15,15 +13,11 @@ use contracts::{SubjectId, TenantId, TopicRole, Topics};
 use jiff::{SignedDuration, Timestamp};
 use store::relational::{DeletedTenant, FormerSubject};
 use store::{Blobs, Documents, Forgotten, Relational, StoreError, forget_subject};
-use tokio::time::MissedTickBehavior;
 
 use crate::Deps;
-use crate::again::{Again, delete_due};
+use crate::again::{Again, delete_again_regularly};
 use crate::consent::end_consents_regularly;
 use crate::uploads::{Uploads, erase_before};
-
-/// Time between two looks at what is due.
-const PAUSE: Duration = Duration::from_secs(30);
 
 /// Forgets a subject, with the ids of those that were merged into it.
 pub async fn forget(
@@ -58,16 +52,11 @@ pub async fn erase_photographs(
 /// Forgets deleted subjects again, erases again the tenants of deleted users, and erases the faces of people whose consent ended, without end.
 /// Several processes may do so at once.
 pub async fn forget_regularly(deps: &Deps) {
-    tokio::join!(delete_again_regularly(deps), end_consents_regularly(deps));
-}
-
-async fn delete_again_regularly(deps: &Deps) {
-    let mut ticks = tokio::time::interval(PAUSE);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        tokio::join!(delete_due::<FormerSubject>(deps), delete_due::<DeletedTenant>(deps));
-    }
+    tokio::join!(
+        delete_again_regularly::<FormerSubject>(deps),
+        delete_again_regularly::<DeletedTenant>(deps),
+        end_consents_regularly(deps)
+    );
 }
 
 #[async_trait]

@@ -55,7 +55,8 @@ impl Receipt {
     }
 
     /// What docs/SECURITY.md says of a deleted user: the log keeps messages until the end of their retention, the accounts' database has
-    /// the id in the audit log, among what is revoked and among deleted users, whose tenants are erased again as long as something can come, and Redis has it in rate limits and sessions, which are refused, until they expire.
+    /// the id in the audit log, among what is revoked and among deleted users, whose tenants are erased again as long as something can come,
+    /// and Redis has it in rate limits and sessions, which are refused, until they expire.
     fn of_user(topics: &Topics, deleted_at: Timestamp) -> Self {
         let after = |time: SignedDuration| Some(deleted_at.checked_add(time).unwrap_or(Timestamp::MAX));
         let retention = |topic: &contracts::topics::Topic| {
