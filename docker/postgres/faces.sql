@@ -15,7 +15,10 @@ GRANT SELECT (id, tenant, username, username_folded, email, email_folded, full_n
 GRANT SELECT, UPDATE (last_used_at) ON api_tokens TO sightline_faces;
 GRANT SELECT (kid, public_key, signs_from, verifies_until) ON signing_keys TO sightline_faces;
 GRANT SELECT, INSERT, UPDATE, DELETE ON face_subjects, face_former_subjects, face_vectors, face_vector_removals TO sightline_faces;
-GRANT SELECT, INSERT, UPDATE ON face_galleries, face_models, face_subject_counts TO sightline_faces;
+-- It erases what comes for the tenants of deleted users.
+GRANT SELECT, UPDATE, DELETE ON deleted_tenants TO sightline_faces;
+GRANT SELECT, INSERT, UPDATE, DELETE ON face_galleries, face_subject_counts TO sightline_faces;
+GRANT SELECT, INSERT, UPDATE ON face_models TO sightline_faces;
 GRANT SELECT, INSERT, DELETE ON face_model_gaps TO sightline_faces;
 GRANT SELECT, UPDATE ON face_deleted_galleries TO sightline_faces;
 GRANT SELECT, INSERT, UPDATE, DELETE ON user_faces TO sightline_faces;

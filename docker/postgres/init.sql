@@ -383,4 +383,20 @@ CREATE INDEX face_upload_outcomes_by_user_and_time ON face_upload_outcomes (user
 INSERT INTO sightline_schema (version, name, checksum, applied_at, compatible_from)
 VALUES (11, 'latest_outcomes', '915a051cbb4dcf2d1bb4c2a5bc1ca8696b7e1ef8c7cb1d5910823221ae8dd8b8', now(), 2);
 
+-- The tenants of deleted users. Frames that were on their way at a deletion are processed after it, so a task erases what they leave again
+-- and again until nothing can come any more.
+
+CREATE TABLE deleted_tenants (
+    -- The id of the user, whose row is gone.
+    deleted_user UUID PRIMARY KEY,
+    tenant TEXT NOT NULL,
+    deleted_at TIMESTAMPTZ NOT NULL,
+    -- When the task erases it next.
+    next_at TIMESTAMPTZ NOT NULL
+);
+CREATE INDEX deleted_tenants_by_time ON deleted_tenants (next_at);
+
+INSERT INTO sightline_schema (version, name, checksum, applied_at, compatible_from)
+VALUES (12, 'deleted_tenants', 'c96eed0d1c5559c9694ff4e5ed2bf84d4d1c526d9ecdaa24a4b1a470f37740db', now(), 2);
+
 COMMIT;

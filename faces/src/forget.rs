@@ -3,31 +3,21 @@
 //!
 //! A result that was on its way during a deletion is stored after it, with the id. So the ids of deleted subjects are forgotten again
 //! after a minute, two, four and so on, and at last when no result with them can come any more. This also finishes a deletion whose
-//! process ended. The end of consents (`consent.rs`) runs beside it.
+//! process ended. The tenants of deleted users (`deleted_users.rs`) are erased again in the same way, and the end of consents (`consent.rs`) runs
+//! beside it.
 
-use std::time::Duration;
-
+use async_trait::async_trait;
 use contracts::api::{HeldData, RemainingData};
 use contracts::topics::RETENTION_RESERVE;
 use contracts::{SubjectId, TenantId, TopicRole, Topics};
-use futures::TryStreamExt;
 use jiff::{SignedDuration, Timestamp};
-use store::relational::FormerSubject;
+use store::relational::{DeletedTenant, FormerSubject};
 use store::{Blobs, Documents, Forgotten, Relational, StoreError, forget_subject};
-use tokio::time::MissedTickBehavior;
 
 use crate::Deps;
+use crate::again::{Again, delete_again_regularly};
 use crate::consent::end_consents_regularly;
 use crate::uploads::{Uploads, erase_before};
-
-/// Time between two looks at what is due.
-const PAUSE: Duration = Duration::from_secs(30);
-/// Time until a deletion is tried again after a failure.
-const RETRY: SignedDuration = SignedDuration::from_mins(1);
-/// Number of deleted subjects that are read at once.
-const BATCH: u32 = 100;
-/// Number of deleted subjects that are forgotten at the same time, so that one with many detections does not hold up the others.
-const AT_ONCE: usize = 4;
 
 /// Forgets a subject, with the ids of those that were merged into it.
 pub async fn forget(
@@ -59,75 +49,57 @@ pub async fn erase_photographs(
     Ok(erased)
 }
 
-/// Forgets deleted subjects again, and erases the faces of people whose consent ended, without end. Several processes may do so at once.
+/// Forgets deleted subjects again, erases again the tenants of deleted users, and erases the faces of people whose consent ended, without end.
+/// Several processes may do so at once.
 pub async fn forget_regularly(deps: &Deps) {
-    tokio::join!(forget_deleted_regularly(deps), end_consents_regularly(deps));
+    tokio::join!(
+        delete_again_regularly::<FormerSubject>(deps),
+        delete_again_regularly::<DeletedTenant>(deps),
+        end_consents_regularly(deps)
+    );
 }
 
-async fn forget_deleted_regularly(deps: &Deps) {
-    let kept = ids_kept(&deps.topics);
-    let mut ticks = tokio::time::interval(PAUSE);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        if let Err(error) = forget_due(deps, kept).await {
-            tracing::warn!(%error, "deleted subjects cannot be looked up; what still has their ids is forgotten later");
-        }
+#[async_trait]
+impl Again for FormerSubject {
+    const WHAT: &'static str = "ids of deleted subjects";
+
+    async fn due(database: &Relational, now: Timestamp, limit: u32) -> Result<Vec<Self>, StoreError> {
+        database.former_subjects_due(now, limit).await
     }
-}
 
-async fn forget_due(deps: &Deps, kept: SignedDuration) -> Result<(), StoreError> {
-    // Those that are due at the start: each gets a later time, so the loop ends.
-    let start = Timestamp::now();
-    loop {
-        let due = deps.database.former_subjects_due(start, BATCH).await?;
-        let is_last = due.len() < BATCH as usize;
-        futures::stream::iter(due.into_iter().map(Ok))
-            .try_for_each_concurrent(AT_ONCE, |former| forget_one(deps, former, kept))
-            .await?;
-        if is_last {
-            return Ok(());
+    async fn delete(&self, deps: &Deps) -> Result<(), StoreError> {
+        erase_photographs(deps.uploads.as_ref(), &self.tenant, self.deleted_at).await?;
+        let forgotten = forget_subject(&*deps.documents, &*deps.blobs, &self.tenant, self.id).await?;
+        if forgotten != Forgotten::default() {
+            let Forgotten { detections, alerts, images, enrolment_images } = forgotten;
+            tracing::info!(
+                detections,
+                alerts,
+                images,
+                enrolment_images,
+                "a deleted subject was forgotten on what came after its deletion"
+            );
         }
+        Ok(())
     }
-}
 
-async fn forget_one(deps: &Deps, former: FormerSubject, kept: SignedDuration) -> Result<(), StoreError> {
-    // Before the search, so that a result that is stored during the last one is searched for again.
-    let now = Timestamp::now();
-    let next = match forget_again(deps, &former).await {
-        Ok(()) => former.next(now, kept),
-        Err(error) => {
-            tracing::warn!(%error, "a deleted subject could not be forgotten again; retrying in a minute");
-            Some(now.checked_add(RETRY).unwrap_or(now))
-        }
-    };
-    deps.database.set_next(&former, next).await
-}
-
-async fn forget_again(deps: &Deps, former: &FormerSubject) -> Result<(), StoreError> {
-    let FormerSubject { tenant, id, deleted_at, .. } = former;
-    erase_photographs(deps.uploads.as_ref(), tenant, *deleted_at).await?;
-    let forgotten = forget_subject(&*deps.documents, &*deps.blobs, tenant, *id).await?;
-    if forgotten != Forgotten::default() {
-        let Forgotten { detections, alerts, images, enrolment_images } = forgotten;
-        tracing::info!(
-            detections,
-            alerts,
-            images,
-            enrolment_images,
-            "a deleted subject was forgotten on what came after its deletion"
-        );
+    fn next(&self, deps: &Deps, now: Timestamp) -> Option<Timestamp> {
+        Self::next(self, now, ids_kept(&deps.topics))
     }
-    Ok(())
+
+    async fn set_next(&self, database: &Relational, next: Option<Timestamp>) -> Result<(), StoreError> {
+        database.set_next(self, next).await
+    }
 }
 
 /// For how long results with the id of a deleted subject can come: those of the log, and dead letters, which become results again.
-fn ids_kept(topics: &Topics) -> SignedDuration {
+pub fn ids_kept(topics: &Topics) -> SignedDuration {
     let results = retention(topics, TopicRole::Results).saturating_add(retention(topics, TopicRole::ResultsDlq));
     results.saturating_add(RETENTION_RESERVE)
 }
 
-fn retention(topics: &Topics, role: TopicRole) -> SignedDuration {
+/// For how long a topic keeps a message.
+pub fn retention(topics: &Topics, role: TopicRole) -> SignedDuration {
     SignedDuration::try_from(topics.get(role).retention).unwrap_or(SignedDuration::MAX)
 }
 

@@ -8,6 +8,7 @@
 //! consent that ends ──▶ Relational: its vectors are erased
 //! change of the model ──▶ kept images ──▶ Encoder of the new model ──▶ vectors beside the old ones; then one switch
 //! delete ──▶ Relational ──▶ Documents, Blobs, photographs that wait: forgotten; a task repeats it until no result with the id can come
+//! deleted user ──▶ Documents, Blobs, Relational: a task erases what still comes for its tenant, until nothing can
 //! reject ──▶ Documents: no subject ──▶ Blobs: is the image kept? ──▶ Encoder ──▶ Relational: a negative
 //! uploads ──▶ file ──▶ Encoder ──▶ Relational: the user's face, verified, an outcome ──▶ an event
 //! ```
@@ -22,10 +23,12 @@
 //! A request compares with the model that was active at its beginning, and never with vectors of another.
 //! Without a model for embeddings, or with a damaged file of one, everything but comparing works, and says what to fetch.
 
+mod again;
 mod checks;
 mod config;
 mod consent;
 mod current_model;
+mod deleted_users;
 mod encoder;
 mod forget;
 mod gallery_keys;
@@ -51,6 +54,7 @@ use vision::ModelArgs;
 
 pub use config::{Config, SharedArgs, UploadArgs};
 pub use consent::{ConsentRule, check_consents};
+pub use deleted_users::{DELETED_USERS, erased_until, tenant_erasers};
 pub use encoder::DETECTOR;
 pub use forget::{PHOTOGRAPHS, forget_regularly, remaining};
 pub use model_note::ModelNote;

@@ -2,8 +2,9 @@
 //!
 //! Order: the user is disabled, the erasers of the other stores run, and the user's own rows are
 //! deleted last. A failure in between leaves a disabled user, and another call continues the
-//! deletion. Results of frames that are still in the log belong to a tenant that no other user
-//! gets; they expire with their retention.
+//! deletion. Frames that are still in the log are processed after it. Their results belong to a
+//! tenant that no other user gets; only admins see them. The user's row leaves a record of the tenant, by which
+//! the service `faces` erases it again: after a minute, two, four and so on, until nothing can come any more.
 
 use std::time::Duration;
 
@@ -32,7 +33,8 @@ impl AccountsService {
         self.change_access(id, &AccessChange { disabled: Some(true), ..AccessChange::default() }, actor).await?;
         tokio::time::sleep(REVOCATION_DELAY).await;
         let erased = self.erase_tenant(&tenant).await?;
-        if !self.store.delete_user(id, self.settings.all_credentials_expired_by(self.clock.now())).await? {
+        let now = self.clock.now();
+        if !self.store.delete_user(id, now, self.settings.all_credentials_expired_by(now)).await? {
             return Err(AccountError::NotFound("user"));
         }
         self.audit("deleted", Some(id), actor, Some(describe(&erased))).await;
@@ -51,5 +53,5 @@ impl AccountsService {
 
 /// The receipts for the audit log.
 fn describe(erased: &[Erased]) -> String {
-    erased.iter().map(|erased| format!("{} {}", erased.count, erased.what)).collect::<Vec<_>>().join(", ")
+    erased.iter().map(Erased::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -46,7 +46,7 @@ struct Check {
     #[arg(value_name = "ID")]
     id: Uuid,
 
-    /// Tenant of a user who is deleted already; for another user it is known
+    /// Tenant of a user who was deleted so long ago that it is known no more
     #[arg(long, value_name = "TENANT")]
     tenant: Option<TenantId>,
 
@@ -110,7 +110,10 @@ impl Check {
         let places = out::counted(unlisted, "place has the id and is", "places have the id and are");
         match receipt {
             _ if unlisted == 0 => Ok(()),
-            Some(_) => bail!("{places} in no receipt; send the DELETE request again, or see the docs of these places"),
+            Some(_) => bail!(
+                "{places} in no receipt; what came after the deletion is deleted one minute after it, two, four and so on; \
+                 if it stays, send the DELETE request again, or see the docs of these places"
+            ),
             None => bail!("{places} in no receipt; no deletion of this id is recorded in {}", accounts.describe()),
         }
     }
@@ -129,8 +132,11 @@ impl Check {
     /// What is searched for, the id and the tenant of a user; and whose data it is, if that is known.
     async fn texts(&self, accounts: &Relational) -> anyhow::Result<(Vec<String>, Option<TenantId>)> {
         let mut texts = vec![self.id.to_string()];
-        let user = accounts.user(UserId::from_uuid(self.id)).await?;
-        let tenant = user.map(|user| user.tenant).or_else(|| self.tenant.clone());
+        let id = UserId::from_uuid(self.id);
+        let tenant = match accounts.user(id).await? {
+            Some(user) => Some(user.tenant),
+            None => accounts.tenant_of_deleted_user(id).await?.or_else(|| self.tenant.clone()),
+        };
         let owner = match &tenant {
             Some(tenant) => Some(tenant.clone()),
             None => accounts.tenant_of_subject(SubjectId::from_uuid(self.id)).await?,

@@ -1,5 +1,7 @@
-//! Erasing a tenant's data. Each store provides an eraser; `accounts` runs all of them when a user is deleted.
+//! Erasing a tenant's data. Each store provides an eraser; `accounts` runs all of them when a user is deleted, and the service `faces` again
+//! for what came after that.
 
+use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -14,6 +16,12 @@ pub struct Erased {
     pub what: &'static str,
     /// Number of documents or blobs.
     pub count: u64,
+}
+
+impl fmt::Display for Erased {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.count, self.what)
+    }
 }
 
 /// Deletes all data of a tenant in one store.

@@ -9,10 +9,12 @@
 //! (`failure.rs`), types (`values.rs`) and tables (`migrations/`), because PostgreSQL has types for UUIDs and times, and SQLite
 //! stores texts and numbers.
 
+mod again;
 mod answers;
 mod api_tokens;
 mod audit;
 mod database;
+mod deleted_tenants;
 mod email_keys;
 mod faces;
 mod failure;
@@ -43,6 +45,7 @@ pub use answers::{ANSWER_LIFE, AnswerCache, CachedAnswer, LocalAnswers};
 pub use api_tokens::{ApiTokenOwner, ApiTokenRecord, ApiTokenWriteOutcome, MAX_API_TOKENS, NewApiToken};
 pub use audit::AuditEntry;
 pub use database::{DEFAULT_SUBJECT_LIMIT, Relational};
+pub use deleted_tenants::DeletedTenant;
 pub use faces::{
     Coverage, DecidedUpload, DeletedSubject, EnrolledRecord, ErasedFaces, FaceCounts, FaceModels, FaceSearch,
     FaceToEmbed, FormerSubject, Gap, MAX_EXTERNAL_ID_BYTES, MAX_METADATA_BYTES, MAX_SUBJECT_NAME_BYTES,

@@ -276,7 +276,7 @@ pub trait ResultStore: Send + Sync {
     /// Deletes all documents of a deleted user's tenant, in every collection: rules first, so that they raise no new alerts.
     /// Returns the number of documents. A repeat after a failure deletes the rest.
     ///
-    /// Results of frames that are still in the pipeline arrive later and stay until they expire. Only admins can read them,
+    /// Results of frames that are still in the pipeline arrive later, and another call erases them. Only admins can read them,
     /// because a tenant id is never reused.
     async fn delete_tenant(&self, tenant: &TenantId) -> Result<u64, StoreError>;
 

@@ -1,15 +1,18 @@
-//! A deleted subject is forgotten in documents and on images.
+//! A deleted subject is forgotten in documents and on images, and what comes for a deleted user is erased.
 
 use std::sync::Arc;
 
-use contracts::BoundingBox;
+use contracts::{BoundingBox, SubjectId};
 use faces::Deps;
+use faces::uploads::{UploadFolder, Uploads};
 use jiff::{SignedDuration, Timestamp};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use store::{ResultStore, TenantScope};
 
 use crate::stored::SeenFrame;
 use crate::test_service::TestService;
+use crate::test_uploads::{LIMIT, TestUploads};
 
 const BOX: BoundingBox = BoundingBox { x: 10.0, y: 10.0, width: 50.0, height: 50.0 };
 
@@ -103,6 +106,20 @@ async fn a_person_is_forgotten_under_each_merged_id() {
     }
 }
 
+/// Those of another instance.
+fn deps(service: &TestService, uploads: Option<Uploads>) -> Deps {
+    Deps {
+        accounts: Arc::new(crate::test_service::Tenants),
+        galleries: gallery::Galleries::new(Arc::new(service.database.clone()), 1 << 20),
+        database: service.database.clone(),
+        documents: service.documents.clone(),
+        blobs: service.blobs.clone(),
+        topics: contracts::Topics::parse(contracts::topics::DEFAULT).unwrap(),
+        uploads,
+        traces: platform::traces::Traces::off(),
+    }
+}
+
 /// As in another instance, whose first look finds what is due.
 #[tokio::test]
 async fn a_result_that_comes_after_the_deletion_is_forgotten_too() {
@@ -112,16 +129,7 @@ async fn a_result_that_comes_after_the_deletion_is_forgotten_too() {
     let past = Timestamp::now() - SignedDuration::from_mins(5);
     service.database.delete_subject(&tenant, id, past).await.unwrap().unwrap();
     let late = seen(&service, "a", &gone).await;
-    let deps = Deps {
-        accounts: Arc::new(crate::test_service::Tenants),
-        galleries: gallery::Galleries::new(Arc::new(service.database.clone()), 1 << 20),
-        database: service.database.clone(),
-        documents: service.documents.clone(),
-        blobs: service.blobs.clone(),
-        topics: contracts::Topics::parse(contracts::topics::DEFAULT).unwrap(),
-        uploads: None,
-        traces: platform::traces::Traces::off(),
-    };
+    let deps = deps(&service, None);
     let task = tokio::spawn(async move { faces::forget_regularly(&deps).await });
     let is_done = async || {
         let due = service.database.former_subjects_due(Timestamp::now(), 9).await.unwrap();
@@ -138,4 +146,42 @@ async fn a_result_that_comes_after_the_deletion_is_forgotten_too() {
     let later = Timestamp::now() + SignedDuration::from_hours(1);
     let due = service.database.former_subjects_due(later, 9).await.unwrap();
     assert_eq!(due.iter().map(|former| former.id).collect::<Vec<_>>(), [id], "it is looked for again");
+}
+
+#[tokio::test]
+async fn what_comes_after_the_deletion_of_a_user_is_erased_too() {
+    let test = TestUploads::start(None).await;
+    let (service, database, user) = (&test.service, test.database(), test.user("ann").await);
+    let now = Timestamp::now();
+    assert!(database.delete_user(user.id, now - SignedDuration::from_mins(5), now).await.unwrap());
+    let (gone, stays) = (SubjectId::now().to_string(), SubjectId::now().to_string());
+    let late = seen(service, user.tenant.as_str(), &gone).await;
+    let of_other = seen(service, "b", &stays).await;
+    let folder = Arc::new(UploadFolder::open(&test.root, LIMIT).unwrap());
+    let photographs = [&user.tenant, &"b".parse().unwrap()].map(|tenant| folder.write(tenant, b"image").unwrap());
+
+    let deps = deps(service, Some(Uploads::new(Arc::clone(&test.bus), folder)));
+    let task = tokio::spawn(async move { faces::forget_regularly(&deps).await });
+
+    let is_done = async || {
+        let documents = &service.documents;
+        let results = documents.frame(&TenantScope::All, late.detection.frame).await.unwrap();
+        let detection = documents.detection(&TenantScope::All, &late.detection).await.unwrap();
+        let is_erased = results.is_empty() && detection.is_none() && service.alerted().await == [Some(stays.clone())];
+        let due = database.deleted_tenants_due(Timestamp::now(), 9).await.unwrap();
+        is_erased && service.has_image(&late).await == (false, false) && due.is_empty()
+    };
+    let mut tries = 0;
+    while !is_done().await {
+        tries += 1;
+        assert!(tries < 500, "what came after the deletion is still there");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    task.abort();
+    assert_eq!(service.identity(&of_other).await, recognised(&stays));
+    assert_eq!(service.has_image(&of_other).await, (true, true));
+    assert_eq!(photographs.map(|photograph| test.root.join(photograph).exists()), [false, true]);
+    let later = Timestamp::now() + SignedDuration::from_hours(1);
+    let due = database.deleted_tenants_due(later, 9).await.unwrap();
+    assert_eq!(due.iter().map(|deleted| deleted.user).collect::<Vec<_>>(), [user.id], "it is erased again");
 }

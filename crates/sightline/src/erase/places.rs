@@ -74,6 +74,7 @@ impl Place {
         match (self.store, self.name.as_str()) {
             ("topic", topic) => format!("topic {topic}"),
             ("accounts", "face_former_subjects") => "deleted subjects".to_owned(),
+            ("accounts", "deleted_tenants") => faces::DELETED_USERS.to_owned(),
             ("images", "inbox") => "images in the inbox".to_owned(),
             (UPLOADS, _) => faces::PHOTOGRAPHS.to_owned(),
             (store, name) => format!("{store} {name}"),
@@ -242,6 +243,7 @@ mod tests {
         assert_eq!(Place::of_table("documents", table).to_string(), "documents detections 3 (doc 2, rejected 1)");
         let named = |store, name: &str| Place::new(store, name.to_owned(), 1).unwrap().in_receipt();
         assert_eq!(named("accounts", "face_former_subjects"), "deleted subjects");
+        assert_eq!(named("accounts", "deleted_tenants"), faces::DELETED_USERS);
         assert_eq!(named("uploads", "photographs"), faces::PHOTOGRAPHS);
         assert_eq!(named("topic", "sightline.results"), "topic sightline.results");
         assert_eq!(Place::new("topic", "sightline.alerts".to_owned(), 0), None);

@@ -55,7 +55,8 @@ impl Receipt {
     }
 
     /// What docs/SECURITY.md says of a deleted user: the log keeps messages until the end of their retention, the accounts' database has
-    /// the id in the audit log and among what is revoked, and Redis has it in rate limits and sessions, which are refused, until they expire.
+    /// the id in the audit log, among what is revoked and among deleted users, whose tenants are erased again as long as something can come,
+    /// and Redis has it in rate limits and sessions, which are refused, until they expire.
     fn of_user(topics: &Topics, deleted_at: Timestamp) -> Self {
         let after = |time: SignedDuration| Some(deleted_at.checked_add(time).unwrap_or(Timestamp::MAX));
         let retention = |topic: &contracts::topics::Topic| {
@@ -67,7 +68,8 @@ impl Receipt {
         let images = remaining.filter(|data| with_images.contains(&data.place.as_str()));
         let kept = ["accounts audit_log", "accounts revocations", "redis limit", "redis session"];
         let kept = kept.map(|place| (place.to_owned(), None));
-        Self(of_topics.chain(images.map(|data| (data.place, data.until))).chain(kept).collect())
+        let again = (faces::DELETED_USERS.to_owned(), Some(faces::erased_until(topics, deleted_at)));
+        Self(of_topics.chain(images.map(|data| (data.place, data.until))).chain(kept).chain([again]).collect())
     }
 
     /// Whether it lists a place.
@@ -103,6 +105,8 @@ mod tests {
         assert_eq!(listed("topic", "sightline.results", "2026-01-02T12:00:00Z"), Listed::Until(Some(day)));
         assert_eq!(listed("topic", "sightline.results", "2026-01-03T12:00:00Z"), Listed::Until(Some(day)));
         assert_eq!(listed("topic", "sightline.results", "2026-01-04T12:00:00Z"), Listed::Overdue(day));
+        let erased: Timestamp = "2026-02-02T00:00:00Z".parse().unwrap();
+        assert_eq!(listed("accounts", "deleted_tenants", "2026-02-01T00:00:00Z"), Listed::Until(Some(erased)));
         assert_eq!(listed("accounts", "audit_log", "2027-01-01T00:00:00Z"), Listed::Until(None));
         assert_eq!(listed("accounts", "face_subjects", "2026-01-02T12:00:00Z"), Listed::No);
     }

@@ -8,13 +8,13 @@ use anyhow::Context;
 use bus::embedded::{BusSync, FolderLock, Options};
 use bus::{Bus, EmbeddedBus};
 use clap::Args;
-use faces::uploads::{PhotoEraser, UploadFolder, Uploads};
+use faces::uploads::{UploadFolder, Uploads};
 use gallery::Galleries;
 use platform::traces::{TraceExporter, Traces};
 use settings::Secret;
 use store::{
     Blobs, DatabaseArgs, Documents, FilesInUse, Migrated, MongoArgs, MongoDocuments, ObjectBlobs, Relational,
-    SqliteDocuments, TenantEraser, tenant_erasers,
+    SqliteDocuments, TenantEraser,
 };
 
 use super::Up;
@@ -112,8 +112,7 @@ impl Dependencies {
         let blobs = blobs(up, &folder)?;
         let (admin_token, token_file) = admin_token(up, &folder)?;
         let uploads_folder = UploadFolder::configured(&up.faces, &up.frames)?;
-        let mut erasers = tenant_erasers(&documents, &blobs, &database);
-        erasers.extend(uploads_folder.clone().map(|folder| -> Arc<dyn TenantEraser> { Arc::new(PhotoEraser(folder)) }));
+        let erasers = faces::tenant_erasers(&documents, &blobs, &database, uploads_folder.as_ref());
         let uploads = uploads_folder.map(|folder| Uploads::new(Arc::clone(&bus), folder));
         let accounts_service = accounts_service(up, database.clone(), shared, erasers).await?;
         let (accounts, camera_token) = with_tokens(&accounts_service, &admin_token)?;

@@ -1,5 +1,6 @@
 //! Faces in `sightline up`: the routes on its public port, and the end of a user's faces.
 
+mod deleted_user;
 mod erasure;
 mod other_tenants;
 

@@ -97,6 +97,13 @@ const MIGRATIONS: &[Migration] = &[
         postgres: include_str!("../../migrations/postgres/0011_latest_outcomes.sql"),
         sqlite: include_str!("../../migrations/sqlite/0011_latest_outcomes.sql"),
     },
+    Migration {
+        version: 12,
+        name: "deleted_tenants",
+        effect: Adds,
+        postgres: include_str!("../../migrations/postgres/0012_deleted_tenants.sql"),
+        sqlite: include_str!("../../migrations/sqlite/0012_deleted_tenants.sql"),
+    },
 ];
 /// The version from which on a step records which programs can use the tables after it.
 pub(crate) const COMPATIBLE_VERSIONS: i64 = 4;

@@ -170,7 +170,12 @@ mod tests {
         }
         store.sweep(now).await.unwrap();
         store.erase_faces(&TenantId::from_uuid(user.tenant)).await.unwrap();
-        store.delete_user(id, later).await.unwrap();
+        store.delete_user(id, now, later).await.unwrap();
+        assert!(store.tenant_of_deleted_user(id).await.unwrap().is_some());
+        assert_eq!(store.deleted_tenants_due(later, 9).await.unwrap().len(), 1);
+        for next in [Some(later), None] {
+            store.set_next_erasure(id, next).await.unwrap();
+        }
     }
 
     /// Runs every statement of uploads once.

@@ -205,8 +205,9 @@ impl Relational {
         Ok(true)
     }
 
-    /// Deletes a user with all its rows, except for the audit log. `false` for an unknown user.
-    pub async fn delete_user(&self, id: UserId, until: Timestamp) -> Result<bool, StoreError> {
+    /// Deletes a user with all its rows, except for the audit log. Its tenant is recorded, so that what still comes for it is erased
+    /// ([`Relational::deleted_tenants_due`]). Its credentials are refused until the time `until`. `false` for an unknown user.
+    pub async fn delete_user(&self, id: UserId, now: Timestamp, until: Timestamp) -> Result<bool, StoreError> {
         let mut transaction = self.begin().await?;
         let Some(user) = transaction.lock_and_read_user(id).await? else { return Ok(false) };
         transaction.changes_answers_about(&user.tenant);
@@ -220,6 +221,7 @@ impl Relational {
         ] {
             transaction.execute(sql, values![id]).await?;
         }
+        transaction.record_deleted_tenant(&user.tenant, id, now).await?;
         transaction.revoke(RevocationKind::User, id.uuid(), until).await?;
         transaction.commit().await?;
         self.empty_journal().await;

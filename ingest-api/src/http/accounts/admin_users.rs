@@ -203,7 +203,8 @@ pub async fn change(
 
 /// Deletes a user with all of its data: sessions, API tokens, rules, streams, results, alerts and images. If
 /// the request is interrupted, the user is disabled, and another request continues the deletion.
-/// Results of frames that are still being processed are visible to admins only, and expire.
+/// Results of frames that are still being processed are visible to admins only; they are deleted
+/// again after one minute, two, four and so on, by the service `faces`.
 #[utoipa::path(
     delete, path = "/v1/users/{id}", operation_id = "delete_user", tag = "administration", params(("id" = UserId, Path, description = "The user's id")),
     responses(

@@ -6,13 +6,10 @@ use contracts::{SubjectId, TenantId};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::StoreError;
+use crate::relational::again;
 use crate::relational::database::Relational;
 use crate::relational::transaction::Transaction;
 use crate::relational::values::{Row, values};
-
-/// When a deleted subject is forgotten again for the first time. Its deletion forgets it at once; this is for results that were on their
-/// way, and for a process that ended meanwhile.
-const FIRST_PAUSE: SignedDuration = SignedDuration::from_mins(1);
 
 /// Reads ids by [`Relational::rows_by_ids`].
 const MERGED_BY_ID: &str = "SELECT id, merged_into FROM face_former_subjects WHERE tenant = $1 AND merged_into IS NOT NULL \
@@ -34,14 +31,9 @@ impl FormerSubject {
         Ok(Self { tenant: row.tenant()?, id: SubjectId::from_uuid(row.get("id")?), deleted_at: row.get("deleted_at")? })
     }
 
-    /// When it is forgotten after `now`: after twice the time since its deletion, and last at the end of `kept`. `None` after that.
+    /// When it is forgotten after `now`; `None` once nothing with its id can come, at the end of `kept`.
     pub fn next(&self, now: Timestamp, kept: SignedDuration) -> Option<Timestamp> {
-        let last = self.deleted_at.checked_add(kept).unwrap_or(Timestamp::MAX);
-        if now >= last {
-            return None;
-        }
-        let pause = now.duration_since(self.deleted_at).max(FIRST_PAUSE);
-        Some(now.checked_add(pause).unwrap_or(Timestamp::MAX).min(last))
+        again::next(self.deleted_at, now, kept)
     }
 }
 
@@ -120,7 +112,7 @@ impl Transaction {
         id: SubjectId,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let next = now.checked_add(FIRST_PAUSE).unwrap_or(now);
+        let next = again::first(now);
         let sql = "INSERT INTO face_former_subjects (tenant, id, deleted_at, next_at) VALUES ($1, $2, $3, $4) \
                    ON CONFLICT (tenant, id) DO UPDATE SET deleted_at = excluded.deleted_at, next_at = excluded.next_at";
         self.execute(sql, values![tenant, id, now, next]).await?;
@@ -141,24 +133,5 @@ impl Transaction {
         let sql = "INSERT INTO face_former_subjects (tenant, id, merged_into) VALUES ($1, $2, $3) \
                    ON CONFLICT (tenant, id) DO UPDATE SET merged_into = excluded.merged_into";
         self.execute(sql, values![tenant, from, into]).await.map(drop)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_deleted_subject_is_forgotten_again_until_nothing_can_come() {
-        let deleted_at: Timestamp = "2026-01-02T00:00:00Z".parse().unwrap();
-        let former = FormerSubject { tenant: TenantId::shared(), id: SubjectId::now(), deleted_at };
-        let kept = SignedDuration::from_hours(24);
-        let (mut passes, mut now) = (0, deleted_at);
-        while let Some(next) = former.next(now, kept) {
-            assert!(next > now && next <= deleted_at + kept, "{next}");
-            (passes, now) = (passes + 1, next);
-        }
-        // 1, 2, 4 minutes and so on, and at the end.
-        assert_eq!((passes, now), (12, deleted_at + kept));
     }
 }

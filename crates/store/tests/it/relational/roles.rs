@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::suite::faces::subject_with_id;
 use super::suite::uploads::{photographed, upload};
 use super::test_database::on_fresh;
-use super::{add, now};
+use super::{add, later, now};
 
 const FACES: &str = include_str!("../../../../../docker/postgres/faces.sql");
 const WORKER: &str = include_str!("../../../../../docker/postgres/worker.sql");
@@ -60,7 +60,7 @@ async fn enrol(store: &Relational, user: UserId, id: SubjectId) {
 #[tokio::test]
 #[ignore = "needs postgres"]
 async fn the_role_of_faces_enrols_and_deletes_and_reads_no_secret() {
-    with_role(FACES, "sightline_faces", async |_, faces, user| {
+    with_role(FACES, "sightline_faces", async |owner, faces, user| {
         let gallery = key("a");
         enrol(faces, user, subject(1)).await;
         assert_eq!(faces.state(&gallery).await.unwrap().vectors, 1);
@@ -89,7 +89,17 @@ async fn the_role_of_faces_enrols_and_deletes_and_reads_no_secret() {
         let is_for_operator = matches!(&refused, StoreError::Misconfigured(text) if text.contains("permission denied"));
         assert!(is_for_operator && refused.to_string().contains("docker/postgres"), "{refused:?}");
         faces.user_by_login("ann").await.expect_err("it contains the hash of the password");
-        faces.delete_user(user, now()).await.expect_err("it deletes no user");
+        faces.delete_user(user, now(), now()).await.expect_err("it deletes no user");
+
+        let added = faces.add_subject(&gallery.tenant, Some(user), &subject_with_id(subject(3)), now()).await.unwrap();
+        assert_eq!(added, SubjectWriteOutcome::Stored);
+        assert!(owner.delete_user(user, now(), now()).await.unwrap());
+        let due = faces.deleted_tenants_due(later(), 9).await.unwrap();
+        assert_eq!(due.iter().map(|deleted| deleted.user).collect::<Vec<_>>(), [user]);
+        assert_eq!(faces.erase_faces(&gallery.tenant).await.unwrap().subjects, 1);
+        for next in [Some(now()), None] {
+            faces.set_next_erasure(user, next).await.unwrap();
+        }
     })
     .await;
 }

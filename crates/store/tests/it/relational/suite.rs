@@ -23,6 +23,7 @@ macro_rules! for_each_guarantee {
             users::the_search_treats_every_character_literally,
             users::a_made_up_cursor_is_a_position_like_any_other,
             users::a_deleted_user_is_in_no_table_but_the_audit_log,
+            users::the_tenant_of_a_deleted_user_is_remembered_until_nothing_can_come,
             users::a_federated_identity_belongs_to_one_user,
             users::the_audit_log_is_listed_newest_first,
             users::migrating_again_changes_nothing,

@@ -115,7 +115,7 @@ pub async fn every_change_of_a_users_faces_ends_the_cached_answer(two: &TwoStore
     asked.expect(ENROLLED, "another first photograph").await;
     asked.refuse(11, UploadOutcome::FaceBlurred).await;
     asked.expect((true, Some(UploadOutcome::FaceBlurred)), "a later photograph that is refused").await;
-    assert!(other.delete_user(asked.user, later()).await.unwrap());
+    assert!(other.delete_user(asked.user, now(), later()).await.unwrap());
     assert_eq!(asked.cached().await, None, "it is deleted with the user");
 }
 

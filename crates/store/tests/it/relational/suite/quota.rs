@@ -96,7 +96,7 @@ pub async fn a_user_is_deleted_during_its_requests(two: &TwoStores) {
             while two.other.used(user, PERIOD).await.unwrap() < 3 {
                 tokio::task::yield_now().await;
             }
-            assert!(two.other.delete_user(user, later()).await.unwrap());
+            assert!(two.other.delete_user(user, now(), later()).await.unwrap());
         };
         tokio::join!(charges(&two.one), charges(&two.other), renewals, deletion);
     }

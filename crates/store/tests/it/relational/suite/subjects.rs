@@ -40,7 +40,7 @@ pub async fn no_subject_is_added_for_a_disabled_or_deleted_user(two: &TwoStores)
     let disable = AccessChange { disabled: Some(true), ..AccessChange::default() };
     assert!(two.one.change_access(ann, &disable, now(), later()).await.unwrap());
     assert_eq!(added(2).await, SubjectWriteOutcome::NoUser);
-    assert!(two.one.delete_user(ann, later()).await.unwrap());
+    assert!(two.one.delete_user(ann, now(), later()).await.unwrap());
     assert_eq!(added(3).await, SubjectWriteOutcome::NoUser);
     assert_eq!(two.one.subjects(&a, None, 9).await.unwrap().len(), 1);
 }

@@ -182,7 +182,7 @@ pub async fn a_disabled_or_deleted_user_gets_no_vector(two: &TwoStores) {
     assert_eq!(enrolled(&two.one, &of_ben).await, (0, 0));
 
     two.one.erase_faces(&tenant).await.unwrap();
-    assert!(two.one.delete_user(ann, later()).await.unwrap());
+    assert!(two.one.delete_user(ann, now(), later()).await.unwrap());
     assert_eq!(two.other.upload_outcome(&upload(1, 1, None).place).await.unwrap(), None, "it is deleted with the user");
     assert_eq!(decide(&two.other, &upload(1, 1, Some("a")), ann, 1).await, UploadOutcome::UnknownUser);
     assert_eq!(enrolled(&two.one, &tenant).await, (0, 0));
@@ -259,7 +259,7 @@ pub async fn a_shown_outcome_ends_with_the_face_the_user_and_its_time(two: &TwoS
     }
     let missing = (false, Some(UploadOutcome::FileMissing));
     assert_eq!(shown(&two.other, ann, &tenant).await, missing, "it says nothing about the face");
-    assert!(two.one.delete_user(ann, later()).await.unwrap());
+    assert!(two.one.delete_user(ann, now(), later()).await.unwrap());
     assert_eq!(shown(&two.other, ann, &tenant).await, (false, None));
     assert_eq!(shown(&two.other, ben, &of_ben).await, missing);
     two.one.sweep(now() + SignedDuration::from_hours(24 * 63)).await.unwrap();

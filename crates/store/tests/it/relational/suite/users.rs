@@ -1,12 +1,12 @@
 //! Users: names, lists, deletion, identities, the audit log.
 
-use contracts::{ApiTokenId, FrameId, UserId};
+use contracts::{ApiTokenId, FrameId, TenantId, UserId};
 use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use store::PageCursor;
 use store::relational::{
-    AccessChange, ApiTokenWriteOutcome, AuditEntry, Charge, Identity, NewApiToken, NewUser, ProfileChange, Role,
-    UserLimit, UserWriteOutcome,
+    AccessChange, ApiTokenWriteOutcome, AuditEntry, Charge, DeletedTenant, Identity, NewApiToken, NewUser,
+    ProfileChange, Role, UserLimit, UserWriteOutcome,
 };
 use uuid::Uuid;
 
@@ -139,10 +139,10 @@ pub async fn a_deleted_user_is_in_no_table_but_the_audit_log(two: &TwoStores) {
     store.charge(&charge, now()).await.unwrap();
     store.add_audit_entry(&entry(user, "deleted")).await.unwrap();
 
-    assert!(store.delete_user(user, later()).await.unwrap());
+    assert!(store.delete_user(user, now(), later()).await.unwrap());
 
     let other = &two.other;
-    assert!(!other.delete_user(user, later()).await.unwrap());
+    assert!(!other.delete_user(user, now(), later()).await.unwrap());
     assert!(other.user(user).await.unwrap().is_none());
     assert!(other.user_by_login("ann").await.unwrap().is_none());
     assert!(other.sessions(user, now()).await.unwrap().is_empty());
@@ -155,6 +155,42 @@ pub async fn a_deleted_user_is_in_no_table_but_the_audit_log(two: &TwoStores) {
     assert_eq!(other.audit_log(Some(user), None, 9).await.unwrap().len(), 1);
     let last = *other.revocations_after(0).await.unwrap().last().unwrap();
     assert_eq!((last.kind, last.subject), (store::relational::RevocationKind::User, user.uuid()));
+}
+
+pub async fn the_tenant_of_a_deleted_user_is_remembered_until_nothing_can_come(two: &TwoStores) {
+    let (store, other, at) = (&two.one, &two.other, now());
+    let (ann, ben, stays) = (named("ann"), named("ben"), named("cem"));
+    for user in [&ann, &ben, &stays] {
+        assert_eq!(store.add_user(user, at).await.unwrap(), UserWriteOutcome::Stored);
+    }
+    let (minute, far) = (SignedDuration::from_mins(1), at + SignedDuration::from_hours(1));
+    assert_eq!(store.tenant_of_deleted_user(ann.id).await.unwrap(), None);
+    assert!(store.delete_user(ann.id, at, later()).await.unwrap());
+    assert!(store.delete_user(ben.id, at + minute, later()).await.unwrap());
+    assert!(!store.delete_user(UserId::now(), at, later()).await.unwrap());
+
+    let deleted = |user: &NewUser, deleted_at| DeletedTenant {
+        tenant: TenantId::from_uuid(user.tenant),
+        user: user.id,
+        deleted_at,
+    };
+    let (of_ann, of_ben) = (deleted(&ann, at), deleted(&ben, at + minute));
+    assert_eq!(other.deleted_tenants_due(at, 9).await.unwrap(), [], "its deletion erased it");
+    assert_eq!(other.deleted_tenants_due(at + minute, 9).await.unwrap(), [of_ann.clone()]);
+    assert_eq!(other.deleted_tenants_due(far, 9).await.unwrap(), [of_ann.clone(), of_ben.clone()]);
+    assert_eq!(other.deleted_tenants_due(far, 1).await.unwrap(), [of_ann.clone()]);
+    assert_eq!(other.tenant_of_deleted_user(ann.id).await.unwrap(), Some(of_ann.tenant.clone()));
+    assert_eq!(other.tenant_of_deleted_user(stays.id).await.unwrap(), None);
+
+    let kept = SignedDuration::from_hours(1);
+    let next = of_ann.next(at + minute, kept).unwrap();
+    assert_eq!(next, at + minute + minute);
+    store.set_next_erasure(ann.id, Some(next)).await.unwrap();
+    assert_eq!(other.deleted_tenants_due(next - SignedDuration::from_secs(1), 9).await.unwrap(), []);
+    assert_eq!(of_ann.next(far, kept), None);
+    store.set_next_erasure(ann.id, None).await.unwrap();
+    assert_eq!(other.deleted_tenants_due(far, 9).await.unwrap(), [of_ben]);
+    assert_eq!(other.tenant_of_deleted_user(ann.id).await.unwrap(), None);
 }
 
 pub async fn a_federated_identity_belongs_to_one_user(two: &TwoStores) {
