@@ -5,7 +5,7 @@
 //! the largest face is still too large. In: the candidates of both looks, in pixels of the original. Out: one list, the best first.
 //!
 //! Guarantees: an image without a large face is never changed. Every face of the second look lies around the centre of one of the first, so
-//! a second look adds no face to a place where there was none. A large face that only the first look sees stays. docs/MODELS.md has the
+//! a second look adds no face to a place where there was none. If it sees none of the first look's faces, the first look stays. docs/MODELS.md has the
 //! measurements.
 
 use super::nms::Candidate;
@@ -26,14 +26,17 @@ pub fn merge(first: Vec<Candidate>, second: Vec<Candidate>, fit: &Fit, large: f3
         first.iter().any(|other| side(other, fit) >= DECIDED && has_centre_of(candidate, other))
     };
     let mut kept: Vec<Candidate> = second.into_iter().filter(seen).collect();
+    if kept.is_empty() {
+        return first;
+    }
     let is_other_face = |other: &Candidate| {
         kept.iter().all(|face| {
             let is_on_body = side(face, fit) >= large && is_on_person(face, other);
             !is_on_body && face.iou(other) <= max_iou
         })
     };
-    let is_undecided = |face: &Candidate| !(DECIDED..large).contains(&side(face, fit));
-    let mut stay: Vec<Candidate> = first.into_iter().filter(|face| is_undecided(face) && is_other_face(face)).collect();
+    let is_small = |face: &Candidate| side(face, fit) < DECIDED;
+    let mut stay: Vec<Candidate> = first.into_iter().filter(|face| is_small(face) && is_other_face(face)).collect();
     kept.append(&mut stay);
     kept.sort_by(|a, b| b.score.total_cmp(&a.score));
     kept
@@ -114,13 +117,16 @@ mod tests {
     }
 
     #[test]
-    fn a_large_face_that_only_the_first_look_sees_stays() {
-        let (whole, other) = (face(0.9, 0.0, 0.0, 1_000.0), face(0.8, 1_800.0, 0.0, 1_000.0));
-        assert_eq!(
-            merged(&[whole.clone(), other.clone()], std::slice::from_ref(&whole)),
-            [whole.clone(), other.clone()]
-        );
-        assert_eq!(merged(&[whole.clone(), other.clone()], &[]), [whole, other]);
+    fn the_first_look_stays_where_the_second_one_sees_nothing() {
+        let (whole, small) = (face(0.9, 0.0, 0.0, 1_000.0), face(0.8, 1_800.0, 0.0, 100.0));
+        let elsewhere = face(0.7, 2_000.0, 2_000.0, 600.0);
+        assert_eq!(merged(&[whole.clone(), small.clone()], &[elsewhere]), [whole, small]);
+    }
+
+    #[test]
+    fn a_large_face_that_only_the_first_look_sees_is_none() {
+        let (whole, pattern) = (face(0.8, 0.0, 0.0, 1_000.0), face(0.9, 1_800.0, 0.0, 1_000.0));
+        assert_eq!(merged(&[pattern, whole.clone()], std::slice::from_ref(&whole)), [whole]);
     }
 
     #[test]

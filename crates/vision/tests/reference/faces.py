@@ -5,8 +5,8 @@ import onnxruntime
 
 FACE_LIMITS = {
     # threshold, IoU of non-maximum suppression, largest side, side of a face from which there is a second look
-    "yunet_n": (0.6, 0.45, 1920, 400),
-    "centerface": (0.5, 0.3, 1600, 400),
+    "yunet_n": (0.6, 0.45, 1920, 420),
+    "centerface": (0.5, 0.3, 1600, 420),
 }
 
 # A second look has half of the scale, and decides on faces of at least this side in the first one.
@@ -71,13 +71,15 @@ def sides(found, scale):
 
 
 def merge(first, second, scale, large, max_iou):
-    """Both looks as one: the second decides on faces that it can see. Smaller ones, and large ones without a counterpart, stay."""
+    """Both looks as one: the second decides on faces that it can see, unless it sees none of them. Smaller ones stay."""
     side = sides(first, scale)
     x, y = (first[:, 1] + first[:, 3]) / 2, (first[:, 2] + first[:, 4]) / 2
     decided = side >= DECIDED
     seen = [((face[1] <= x) & (x <= face[3]) & (face[2] <= y) & (y <= face[4]) & decided).any() for face in second]
     second = second[np.array(seen, bool)]
-    stays = (side < DECIDED) | (side >= large)
+    if len(second) == 0:
+        return first
+    stays = ~decided
     for face, length in zip(second, sides(second, scale)):
         if length >= large:
             stays &= ~((face[1] <= x) & (x <= face[3]) & (face[2] <= y))
