@@ -5,8 +5,8 @@
 //! the largest face is still too large. In: the candidates of both looks, in pixels of the original. Out: one list, the best first.
 //!
 //! Guarantees: an image without a large face is never changed. Every face of the second look lies around the centre of one of the first, so
-//! a second look adds no face to a place where there was none. If it sees none of the first look's faces, the first look stays. docs/MODELS.md has the
-//! measurements.
+//! a second look adds no face to a place where there was none. If it sees none of the first look's faces, the first look stays.
+//! docs/MODELS.md has the measurements.
 
 use super::nms::Candidate;
 use super::prepare::Fit;

@@ -149,3 +149,15 @@ fn small_faces_beside_a_large_one_are_kept() {
     assert!(alone >= 25, "{alone}");
     assert_eq!(both.len(), alone + 1, "{both:?}");
 }
+
+#[test]
+fn two_large_faces_are_two() {
+    let test = "two_large_faces_are_two";
+    let Some((samples, models)) = folders(test) else { return };
+    let Some(mut yunet) = detector(test, &models, "yunet_n") else { return };
+    let portrait = image(&samples.join("faces/obama_a.jpg")).pixels.clone();
+    let head = BoundingBox { x: 300.0, y: 50.0, width: 400.0, height: 414.0 };
+    let large = Enlarged::of(&portrait, head, 2.35).pixels;
+    let both = found_in(&mut *yunet, side_by_side(&large, &large)).detections;
+    assert_eq!(both.len(), 2, "{both:?}");
+}
