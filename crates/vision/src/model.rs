@@ -19,6 +19,7 @@ mod nms;
 pub(crate) mod onnx;
 mod picodet;
 pub(crate) mod prepare;
+mod second_look;
 pub(crate) mod two_stage;
 mod vehicle_attributes;
 mod yolox;

@@ -36,7 +36,7 @@ impl Candidate {
     }
 
     /// Intersection over union of two boxes, 0 to 1.
-    fn iou(&self, other: &Self) -> f32 {
+    pub fn iou(&self, other: &Self) -> f32 {
         let width = self.right.min(other.right) - self.left.max(other.left);
         let height = self.bottom.min(other.bottom) - self.top.max(other.top);
         if width <= 0.0 || height <= 0.0 {

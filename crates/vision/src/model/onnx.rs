@@ -1,7 +1,8 @@
 //! A detector with an ONNX file: prepares the input, runs the network, decodes the candidates, suppresses overlaps, scales back.
 //!
 //! A [`Head`] has the parts that differ between kinds of networks; everything else is here. The images of a batch are grouped by input
-//! shape, so nothing is padded beyond what the network or the provider needs, and each group is one run.
+//! shape, so nothing is padded beyond what the network or the provider needs, and each group is one run. Images with a large face are looked
+//! at [again](super::second_look).
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,6 +15,7 @@ use super::head::Head;
 use super::network::Network;
 use super::nms::{Candidate, suppress, suppress_across};
 use super::prepare::{Fit, Preparer, Size};
+use super::second_look;
 use super::{DetectError, Detector, Findings, Image, Outcome, to_detection};
 use crate::metrics;
 use crate::runtime::{ExecutionProvider, RuntimeError, RuntimeOptions};
@@ -29,11 +31,16 @@ pub struct Tuning {
     pub label_nms_iou: Option<f32>,
     /// Longest side of the input in pixels, for a network with dynamic input.
     pub largest_side: u32,
+    /// Longer side of a box, in pixels of the input, from which there is a second look. None for a network that needs none.
+    pub second_look_from: Option<u32>,
     /// Images per run on a GPU. More than one gives no advantage on a CPU.
     pub gpu_batch: usize,
     /// The label of each class, in the order of the network's output; `None` for a class that is not reported.
     pub labels: Vec<Option<String>>,
 }
+
+/// The candidates of one image, in pixels of the original, the best first.
+type Found = Result<Vec<Candidate>, DetectError>;
 
 /// A detector that runs a network in this process.
 pub struct OnnxDetector {
@@ -78,7 +85,7 @@ impl OnnxDetector {
     }
 
     fn fit(&self, image: &Image) -> Fit {
-        let original = Size { width: image.pixels.width(), height: image.pixels.height() };
+        let original = size_of(image);
         match self.network.shape().size {
             Some(input) if self.head.keeps_proportions() => Fit::fixed(original, input),
             Some(input) => Fit::stretched(original, input),
@@ -90,7 +97,7 @@ impl OnnxDetector {
     }
 
     /// One run of the network over images that share an input size.
-    fn run(&mut self, group: &[(usize, Fit)], batch: &[Arc<Image>]) -> Result<Vec<Outcome>, DetectError> {
+    fn run(&mut self, group: &[(usize, Fit)], batch: &[Arc<Image>]) -> Result<Vec<Found>, DetectError> {
         let Some(&(_, Fit { input: size, .. })) = group.first() else { return Ok(Vec::new()) };
         let (started, slots) = (Instant::now(), self.network.slots(group.len()));
         self.input.resize(size.planes() * slots, 0.0);
@@ -106,14 +113,62 @@ impl OnnxDetector {
         let started = record_stage("prepare", started);
         self.network.run(&self.input, slots, size, |outputs| {
             let started = record_stage("run", started);
-            let outcomes = group.iter().enumerate().map(|(item, (_, fit))| {
+            let found = group.iter().enumerate().map(|(item, (_, fit))| {
                 let candidates = head.candidates(outputs, item, size, tuning.threshold)?;
-                Ok(findings(candidates, fit, tuning))
+                Ok(in_original(candidates, fit, tuning))
             });
-            let outcomes = outcomes.collect();
+            let found = found.collect();
             record_stage("suppress", started);
-            Ok(outcomes)
+            Ok(found)
         })
+    }
+
+    /// What is in these images, by their index in the batch, with second looks.
+    fn look(&mut self, fits: Vec<(usize, Fit)>, batch: &[Arc<Image>]) -> BTreeMap<usize, Found> {
+        let mut by_input: BTreeMap<Size, Vec<(usize, Fit)>> = BTreeMap::new();
+        for (index, fit) in fits {
+            by_input.entry(fit.input).or_default().push((index, fit));
+        }
+        let mut all = BTreeMap::new();
+        let max_batch = self.max_batch();
+        for group in by_input.values().flat_map(|group| group.chunks(max_batch)) {
+            let results = self.run(group, batch).unwrap_or_else(|error| vec![Err(error); group.len()]);
+            all.extend(group.iter().map(|(index, _)| *index).zip(results));
+        }
+        if let Some(large) = self.tuning.second_look_from
+            && self.network.shape().size.is_none()
+        {
+            self.look_again(&mut all, by_input.into_values().flatten().collect(), batch, large);
+        }
+        all
+    }
+
+    /// Replaces what was found in images with a box of at least `large` pixels of the input.
+    fn look_again(
+        &mut self,
+        all: &mut BTreeMap<usize, Found>,
+        mut fits: Vec<(usize, Fit)>,
+        batch: &[Arc<Image>],
+        large: u32,
+    ) {
+        let (side, nms_iou) = (large as f32, self.tuning.nms_iou);
+        let (multiple, provider) = (self.head.input_multiple(), self.network.provider());
+        // A box can reach beyond the input. An input that is smaller than a large face has none, so this ends.
+        let is_needed = |(index, fit): &(usize, Fit)| {
+            let found = all.get(index).and_then(|found| found.as_ref().ok());
+            let fits_one = fit.scaled.width.max(fit.scaled.height) >= large;
+            fits_one && found.is_some_and(|found| second_look::has_large(found, fit, side))
+        };
+        fits.retain(is_needed);
+        if fits.is_empty() {
+            return;
+        }
+        let halves = fits.iter().map(|(index, fit)| (*index, fit.halved(multiple, provider))).collect();
+        for (index, second) in self.look(halves, batch) {
+            let Some((_, fit)) = fits.iter().find(|(other, _)| *other == index) else { continue };
+            let Some(Ok(first)) = all.remove(&index) else { continue };
+            all.insert(index, second.map(|second| second_look::merge(first, second, fit, side, nms_iou)));
+        }
     }
 }
 
@@ -138,21 +193,14 @@ impl Detector for OnnxDetector {
     }
 
     fn detect(&mut self, batch: &[Arc<Image>]) -> Vec<Outcome> {
-        let mut by_input: BTreeMap<Size, Vec<(usize, Fit)>> = BTreeMap::new();
-        for (index, image) in batch.iter().enumerate() {
-            let fit = self.fit(image);
-            by_input.entry(fit.input).or_default().push((index, fit));
-        }
-        let mut outcomes: Vec<Outcome> = batch.iter().map(|_| Ok(Findings::default())).collect();
-        let max_batch = self.max_batch();
-        for group in by_input.values().flat_map(|group| group.chunks(max_batch)) {
-            let results = self.run(group, batch).unwrap_or_else(|error| vec![Err(error); group.len()]);
-            for ((index, _), outcome) in group.iter().zip(results) {
-                outcomes[*index] = outcome;
-            }
-        }
-        outcomes
+        let fits: Vec<_> = batch.iter().map(|image| self.fit(image)).enumerate().collect();
+        let found = self.look(fits, batch);
+        found.into_iter().map(|(index, found)| Ok(findings(&found?, size_of(&batch[index]), &self.tuning))).collect()
     }
+}
+
+fn size_of(image: &Image) -> Size {
+    Size { width: image.pixels.width(), height: image.pixels.height() }
 }
 
 /// Records the time of a stage and returns the start of the next one.
@@ -162,27 +210,32 @@ fn record_stage(name: &'static str, started: Instant) -> Instant {
     now
 }
 
-/// Candidates of the input as detections of the original image: classes without a label dropped, overlaps suppressed.
-fn findings(mut candidates: Vec<Candidate>, fit: &Fit, tuning: &Tuning) -> Findings {
+/// The candidates of the input that are reported, in pixels of the original: classes without a label dropped, overlaps suppressed.
+fn in_original(mut candidates: Vec<Candidate>, fit: &Fit, tuning: &Tuning) -> Vec<Candidate> {
     candidates.retain(|candidate| tuning.labels.get(candidate.class).is_some_and(Option::is_some));
     let (across, down) = fit.scale_back();
-    let detection = |candidate: Candidate| {
-        let label = tuning.labels.get(candidate.class)?.as_ref()?;
-        let original = Candidate {
-            left: candidate.left * across,
-            top: candidate.top * down,
-            right: candidate.right * across,
-            bottom: candidate.bottom * down,
-            landmarks: candidate.landmarks.iter().map(|(x, y)| (x * across, y * down)).collect(),
-            ..candidate
-        };
-        to_detection(&original, label, fit.original.width, fit.original.height)
+    let scaled = |candidate: Candidate| Candidate {
+        left: candidate.left * across,
+        top: candidate.top * down,
+        right: candidate.right * across,
+        bottom: candidate.bottom * down,
+        landmarks: candidate.landmarks.iter().map(|(x, y)| (x * across, y * down)).collect(),
+        ..candidate
     };
     let mut kept = suppress(candidates, tuning.nms_iou);
     if let Some(max_iou) = tuning.label_nms_iou {
         kept = suppress_across(kept, max_iou);
     }
-    kept.into_iter().filter_map(detection).collect::<Vec<_>>().into()
+    kept.into_iter().map(scaled).collect()
+}
+
+/// Candidates in pixels of the original as detections of it.
+fn findings(found: &[Candidate], original: Size, tuning: &Tuning) -> Findings {
+    let detection = |candidate: &Candidate| {
+        let label = tuning.labels.get(candidate.class)?.as_ref()?;
+        to_detection(candidate, label, original.width, original.height)
+    };
+    found.iter().filter_map(detection).collect::<Vec<_>>().into()
 }
 
 #[cfg(test)]
@@ -205,12 +258,13 @@ mod tests {
             nms_iou: 0.45,
             label_nms_iou: None,
             largest_side: 416,
+            second_look_from: None,
             gpu_batch: 1,
             labels: vec![Some("person".to_owned()), None, Some("car".to_owned())],
         };
         let fit = Fit::fixed(Size { width: 832, height: 416 }, Size { width: 416, height: 416 });
         let all = vec![candidate(2, 0.0), candidate(1, 100.0), candidate(0, 200.0), candidate(3, 300.0)];
-        let found = findings(all, &fit, &tuning).detections;
+        let found = findings(&in_original(all, &fit, &tuning), fit.original, &tuning).detections;
         assert_eq!(found.iter().map(|found| &*found.label).collect::<Vec<_>>(), ["car", "person"]);
         let (bounds, landmark) = (found[1].bounds.unwrap(), found[1].landmarks[0]);
         assert_eq!((bounds.x, bounds.y, bounds.width, bounds.height), (400.0, 20.0, 20.0, 20.0));

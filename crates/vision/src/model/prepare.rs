@@ -91,6 +91,12 @@ impl Fit {
         Self { original, scaled, input: Size { width: padded(scaled.width), height: padded(scaled.height) } }
     }
 
+    /// The fit of the same image at half of the scale, for a network with dynamic input.
+    pub fn halved(&self, multiple: u32, provider: ExecutionProvider) -> Self {
+        let longer = self.scaled.width.max(self.scaled.height);
+        Self::dynamic(self.original, (longer / 2).max(1), multiple, provider)
+    }
+
     /// The fit for a network with an input of fixed size: the largest scale at which the whole image is in the input.
     pub fn fixed(original: Size, input: Size) -> Self {
         let share = |side: u32, limit: u32| f64::from(limit) / f64::from(side);
@@ -311,6 +317,16 @@ mod tests {
         let fit = Fit::dynamic(size(4000, 2001), 1000, 32, CPU);
         assert_eq!((fit.scaled, fit.input), (size(1000, 500), size(1024, 512)));
         assert_eq!(Fit::dynamic(size(20_000_000, 1), 1000, 32, CPU).scaled, size(1000, 1));
+    }
+
+    #[test]
+    fn half_of_the_scale_is_half_of_what_the_network_saw() {
+        for (original, half) in
+            [(size(1600, 1158), size(800, 579)), (size(4000, 2000), size(960, 480)), (size(1, 1), size(1, 1))]
+        {
+            let fit = Fit::dynamic(original, 1920, 32, CPU).halved(32, CPU);
+            assert_eq!((fit.original, fit.scaled), (original, half));
+        }
     }
 
     #[test]

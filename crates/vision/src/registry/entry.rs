@@ -131,6 +131,10 @@ pub struct BoxSettings {
     pub nms_iou: f32,
     /// Images are scaled down to this many pixels on their longer side, unless the network's input has a fixed size.
     pub largest_side: u32,
+    /// For a network that finds faces: longer side of a face, in pixels of the input, from which the image is looked at again at half the
+    /// scale. None if its largest face is as large as the input.
+    #[serde(default)]
+    pub second_look_from: Option<u32>,
     /// Images per run of the network on a GPU.
     pub gpu_batch: usize,
     /// Label of each class, in the order of the network's output. Empty for the task as the only label.
@@ -295,6 +299,7 @@ impl BoxSettings {
             nms_iou: self.nms_iou,
             label_nms_iou: detector.and_then(|detector| detector.label_nms_iou),
             largest_side: self.largest_side,
+            second_look_from: self.second_look_from,
             gpu_batch: self.gpu_batch,
             labels: self.labels_or(task).into_iter().map(|label| Some(label).filter(reported)).collect(),
         }
@@ -309,6 +314,9 @@ impl BoxSettings {
         check_share("nms_iou", self.nms_iou)?;
         if !(32..=16_384).contains(&self.largest_side) {
             return Err("largest_side must be between 32 and 16384".to_owned());
+        }
+        if self.second_look_from.is_some_and(|side| !(128..=16_384).contains(&side)) {
+            return Err("second_look_from must be between 128 and 16384".to_owned());
         }
         let labels = self.labels_or(task);
         check_labels(&labels)?;

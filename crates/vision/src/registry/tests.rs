@@ -89,6 +89,7 @@ fn invalid_documents_are_refused_with_the_file() {
     for (from, to) in [
         ("threshold: 0.6", "threshold: 60"),
         ("largest_side: 1920", "largest_side: 3"),
+        ("second_look_from: 420", "second_look_from: 3"),
         ("file: yunet_n_dynamic.onnx", "file: ../yunet.onnx"),
         ("kind: yunet", "kind: unknown"),
         ("kind: yunet", "kind: 7"),

@@ -27,7 +27,7 @@ pub fn folders(test: &str) -> Option<(PathBuf, PathBuf)> {
 }
 
 /// CPU options with the library of `SIGHTLINE_ORT_DYLIB_PATH` or of the default paths.
-fn options(models: &Path) -> RuntimeOptions {
+pub fn options(models: &Path) -> RuntimeOptions {
     RuntimeOptions {
         dylib: std::env::var_os("SIGHTLINE_ORT_DYLIB_PATH").map(PathBuf::from),
         ..RuntimeOptions::cpu(models)

@@ -4,10 +4,13 @@ import numpy as np
 import onnxruntime
 
 FACE_LIMITS = {
-    # threshold, IoU of non-maximum suppression, largest side
-    "yunet_n": (0.6, 0.45, 1920),
-    "centerface": (0.5, 0.3, 1600),
+    # threshold, IoU of non-maximum suppression, largest side, side of a face from which there is a second look
+    "yunet_n": (0.6, 0.45, 1920, 420),
+    "centerface": (0.5, 0.3, 1600, 420),
 }
+
+# A second look has half of the scale, and decides on faces of at least this side in the first one.
+DECIDED = 64
 
 FILES = {"yunet_n": "yunet_n_dynamic.onnx", "centerface": "centerface.onnx"}
 
@@ -24,15 +27,30 @@ class Faces:
         self.session = onnxruntime.InferenceSession(path, options, providers=list(providers))
         self.input = self.session.get_inputs()[0].name
         self.outputs = [output.name for output in self.session.get_outputs()]
-        self.threshold, self.max_iou, self.largest_side = FACE_LIMITS[name]
+        self.threshold, self.max_iou, self.largest_side, self.large = FACE_LIMITS[name]
         self.is_yunet = name == "yunet_n"
 
     def detect(self, rgb, shrink):
         """Faces of an RGB image as rows of score, left, top, right, bottom and five points; `shrink(rgb, size)` scales."""
         height, width = rgb.shape[:2]
+        found = self.looks(rgb, min(max(width, height), self.largest_side), shrink)
+        found[:, [1, 3]] = found[:, [1, 3]].clip(0, width)
+        found[:, [2, 4]] = found[:, [2, 4]].clip(0, height)
+        return found[(found[:, 3] > found[:, 1]) & (found[:, 4] > found[:, 2])]
+
+    def looks(self, rgb, longest, shrink):
+        """The faces at one scale, and at half of it where one of them is large."""
+        found, scale = self.look(rgb, longest, shrink)
+        if longest >= self.large and (sides(found, scale) >= self.large).any():
+            return merge(found, self.looks(rgb, longest // 2, shrink), scale, self.large, self.max_iou)
+        return found
+
+    def look(self, rgb, longest, shrink):
+        """The faces at one scale, in pixels of `rgb`, and pixels of `rgb` per pixel of the network, across and down."""
+        height, width = rgb.shape[:2]
         shown, across, down = rgb, 1.0, 1.0
-        if max(width, height) > self.largest_side:
-            factor = self.largest_side / max(width, height)
+        if max(width, height) > longest:
+            factor = longest / max(width, height)
             size = (max(1, round(width * factor)), max(1, round(height * factor)))
             shown, across, down = shrink(rgb, size), width / size[0], height / size[1]
         rows, columns = shown.shape[:2]
@@ -44,9 +62,30 @@ class Faces:
         found = suppress(found, self.max_iou)
         found[:, 1::2] *= across
         found[:, 2::2] *= down
-        found[:, [1, 3]] = found[:, [1, 3]].clip(0, width)
-        found[:, [2, 4]] = found[:, [2, 4]].clip(0, height)
-        return found[(found[:, 3] > found[:, 1]) & (found[:, 4] > found[:, 2])]
+        return found, (across, down)
+
+
+def sides(found, scale):
+    """The longer side of each box in pixels of the network."""
+    return np.maximum((found[:, 3] - found[:, 1]) / scale[0], (found[:, 4] - found[:, 2]) / scale[1])
+
+
+def merge(first, second, scale, large, max_iou):
+    """Both looks as one: the second decides on faces that it can see, unless it sees none of them. Smaller ones stay."""
+    side = sides(first, scale)
+    x, y = (first[:, 1] + first[:, 3]) / 2, (first[:, 2] + first[:, 4]) / 2
+    decided = side >= DECIDED
+    seen = [((face[1] <= x) & (x <= face[3]) & (face[2] <= y) & (y <= face[4]) & decided).any() for face in second]
+    second = second[np.array(seen, bool)]
+    if len(second) == 0:
+        return first
+    stays = ~decided
+    for face, length in zip(second, sides(second, scale)):
+        if length >= large:
+            stays &= ~((face[1] <= x) & (x <= face[3]) & (face[2] <= y))
+        stays &= np.array([iou(face[1:5], other[1:5]) <= max_iou for other in first])
+    both = np.vstack([second, first[stays]])
+    return both[np.argsort(-both[:, 0], kind="stable")]
 
 
 def yunet(outputs, input_size, threshold):
