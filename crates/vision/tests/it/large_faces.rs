@@ -87,7 +87,8 @@ fn found_in(detector: &mut dyn Detector, pixels: Pixels) -> Findings {
 }
 
 fn only_face(file: &str, found: &Findings) -> (Detection, Vec<f32>) {
-    let [face] = found.detections.as_slice() else { panic!("{file}: not one face: {:?}", found.detections) };
+    assert_eq!(found.detections.len(), 1, "{file}: not one face: {:?}", found.detections);
+    let face = &found.detections[0];
     (face.clone(), found.embeddings[&0].clone())
 }
 
