@@ -46,7 +46,7 @@ struct Check {
     #[arg(value_name = "ID")]
     id: Uuid,
 
-    /// Tenant of a user who was deleted so long ago that it is known no more
+    /// Tenant of a user, where it is no longer known because the deletion was long ago
     #[arg(long, value_name = "TENANT")]
     tenant: Option<TenantId>,
 

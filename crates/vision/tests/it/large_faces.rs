@@ -13,16 +13,7 @@ use vision::model::{Detector, Findings, Image};
 use vision::pixels::Pixels;
 use vision::registry::Registry;
 
-use crate::vision::{detector, folders, image, options};
-
-const PORTRAITS: [&str; 6] = [
-    "faces/astronaut_1face.png",
-    "faces/biden_a.jpg",
-    "faces/biden_b.jpg",
-    "faces/obama_a.jpg",
-    "faces/obama_b.jpg",
-    "faces/obama_c.jpg",
-];
+use crate::vision::{PORTRAITS, detector, folders, image, installed, options};
 
 /// A part of an image, enlarged.
 struct Enlarged {
@@ -115,13 +106,10 @@ fn each_portrait_is_found_once(samples: &Path, models: &Path, embedding: &str) {
 fn a_large_portrait_has_one_face() {
     let test = "a_large_portrait_has_one_face";
     let Some((samples, models)) = folders(test) else { return };
-    for (embedding, file) in
-        [("face_reid_0095", "face_reid_0095.onnx"), ("mobilefacenet_128d", "mobilefacenet_128d_batch.onnx")]
-    {
-        if models.join("yunet_n_dynamic.onnx").exists() && models.join(file).exists() {
+    let registry = Registry::built_in().unwrap();
+    for embedding in ["face_reid_0095", "mobilefacenet_128d"] {
+        if ["yunet_n", embedding].into_iter().all(|model| installed(&registry, test, &models, model).is_some()) {
             each_portrait_is_found_once(&samples, &models, embedding);
-        } else {
-            println!("skipped: {test}: SIGHTLINE_MODELS_DIR has no {file}, or no yunet_n_dynamic.onnx");
         }
     }
 }

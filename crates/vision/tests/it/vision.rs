@@ -14,6 +14,16 @@ use vision::model::{Detector, Image, Outcome};
 use vision::registry::{Model, Registry};
 use vision::runtime::{ExecutionProvider, RuntimeOptions};
 
+/// Photographs of one person each that are good enough to enrol.
+pub const PORTRAITS: [&str; 6] = [
+    "faces/astronaut_1face.png",
+    "faces/biden_a.jpg",
+    "faces/biden_b.jpg",
+    "faces/obama_a.jpg",
+    "faces/obama_b.jpg",
+    "faces/obama_c.jpg",
+];
+
 /// The samples and models folders; prints what is missing.
 pub fn folders(test: &str) -> Option<(PathBuf, PathBuf)> {
     let folder = |variable: &str| {
@@ -40,7 +50,7 @@ pub fn detector(test: &str, models: &Path, model: &str) -> Option<Box<dyn Detect
 }
 
 /// The model, if its file is there; otherwise prints that it is missing.
-fn installed<'a>(registry: &'a Registry, test: &str, models: &Path, model: &str) -> Option<&'a Model> {
+pub fn installed<'a>(registry: &'a Registry, test: &str, models: &Path, model: &str) -> Option<&'a Model> {
     let model = registry.model(model).unwrap();
     let file = models.join(&model.weights().unwrap().file);
     if !file.exists() {
