@@ -206,7 +206,13 @@ mod tests {
 
     fn args(sessions: Option<usize>, session_threads: usize) -> InferenceArgs {
         let batch_wait = Duration::ZERO;
-        InferenceArgs { inference_threads: sessions, session_threads, decode_threads: None, batch_size: None, batch_wait }
+        InferenceArgs {
+            inference_threads: sessions,
+            session_threads,
+            decode_threads: None,
+            batch_size: None,
+            batch_wait,
+        }
     }
 
     #[test]
