@@ -185,7 +185,7 @@ impl Config {
             "SIGHTLINE_RESET_URL must be an address such as https://sightline.example.org/reset, without a #".to_owned()
         });
         errors.collect(self.alert_stream_tls.apply(reqwest::Client::builder()));
-        errors.collect(crate::mailer(&self.accounts));
+        errors.collect(self.accounts.mailer());
         shared.topics.check(errors);
     }
 }

@@ -13,7 +13,7 @@ use crate::error::AccountError;
 use crate::names::{MAX_FULL_NAME, OPERATOR, check_names, invalid, is_operator_name};
 use crate::secret_text::SecretText;
 use crate::service::AccountsService;
-use crate::sign_in::Origin;
+use crate::sign_in::{IssuedTokens, Origin, allowed};
 
 /// A registration.
 #[derive(Debug, Clone, Default)]
@@ -65,6 +65,27 @@ impl AccountsService {
             None => None,
         };
         self.add(new, password, access, Uuid::new_v4(), actor).await
+    }
+
+    /// Registers a user by e-mail address and password, and signs it in.
+    ///
+    /// # Errors
+    /// `RegistrationClosed` when only an admin adds users; `EmailTaken` when another user has the address.
+    pub async fn sign_up(
+        &self,
+        email: &str,
+        password: &SecretText,
+        origin: &Origin,
+    ) -> Result<IssuedTokens, AccountError> {
+        if !self.settings.registration {
+            return Err(AccountError::RegistrationClosed);
+        }
+        let (email, password) = (Some(email.to_owned()), Some(password.clone()));
+        let new = Registration { email, password, ..Registration::default() };
+        let user = self.register(&new, UserAccess::default(), &origin.actor(None)).await?;
+        // None only if an admin disabled or deleted the user in the meantime.
+        let tokens = self.open_session(&user, &allowed(&user, None), None, origin).await?;
+        tokens.ok_or(AccountError::SignedOut)
     }
 
     fn check_registration(&self, new: &Registration) -> Result<(), AccountError> {

@@ -4,6 +4,7 @@ use contracts::UserId;
 use jiff::Timestamp;
 
 use super::database::Relational;
+use super::revocations::RevocationKind;
 use super::transaction::Transaction;
 use super::user_records::{UserRecord, user_columns};
 use super::values::{Row, values};
@@ -36,6 +37,18 @@ impl Relational {
             " FROM identities JOIN users ON users.id = identities.user_id WHERE issuer = $1 AND subject = $2"
         );
         self.row(sql, values![&identity.issuer, &identity.subject]).await?.as_ref().map(UserRecord::read).transpose()
+    }
+
+    /// Records that the user's e-mail address is proven, if it is still this one. The cached user is read again everywhere; `until` is the
+    /// time at which all present credentials have expired.
+    pub async fn verify_email(&self, user: UserId, email: &str, until: Timestamp) -> Result<(), StoreError> {
+        let mut transaction = self.begin().await?;
+        let sql = "UPDATE users SET verified_email = email WHERE id = $1 AND email = $2";
+        if transaction.execute(sql, values![user, email]).await? == 0 {
+            return Ok(());
+        }
+        transaction.revoke(RevocationKind::UserChanged, user.uuid(), until).await?;
+        transaction.commit().await
     }
 
     /// Links an identity to a user. `false` when it is linked to another user, or the user is unknown.
