@@ -7,12 +7,12 @@ use accounts::AccountArgs;
 use bus::TopicArgs;
 use clap::{ArgAction, Args};
 use contracts::{DetectorName, FrameArgs};
+use openid::OpenIdArgs;
+use platform::pem_files::{read, trust};
 use reqwest::{ClientBuilder, Identity};
 use rules::BuiltInRuleSettings;
 use settings::{Check, SettingErrors};
 
-use crate::openid::OpenIdArgs;
-use crate::pem_files::{read, trust};
 use crate::proxy_network::ProxyNetwork;
 
 /// Bytes that a multipart form may have in addition to the image.

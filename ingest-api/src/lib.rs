@@ -18,8 +18,6 @@ mod deps;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod http;
-mod openid;
-mod pem_files;
 mod probe;
 pub mod program;
 mod proxy_network;

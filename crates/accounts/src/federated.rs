@@ -48,7 +48,10 @@ impl AccountsService {
         origin: &Origin,
     ) -> Result<IssuedTokens, AccountError> {
         let user = match self.store.user_by_identity(&federated.identity).await? {
-            Some(user) => self.with_proven_email(user, federated).await?,
+            Some(user) => {
+                self.note_proven_email(&user, federated).await?;
+                user
+            }
             None if self.settings.registration => self.register_federated(federated, origin).await?,
             None => {
                 let issuer = Some(federated.identity.issuer.clone());
@@ -72,20 +75,13 @@ impl AccountsService {
         Ok(tokens)
     }
 
-    /// The user, whose e-mail address is proven from now on if the provider verified the same one.
-    async fn with_proven_email(
-        &self,
-        user: UserRecord,
-        federated: &FederatedIdentity,
-    ) -> Result<UserRecord, AccountError> {
-        let (Some(email), Some(verified)) = (user.email.as_deref(), federated.email.as_deref()) else { return Ok(user) };
-        if user.email_verified || login_key(email) != login_key(verified.trim()) {
-            return Ok(user);
+    /// Records that the user's e-mail address is proven if the provider verified the same one.
+    async fn note_proven_email(&self, user: &UserRecord, federated: &FederatedIdentity) -> Result<(), AccountError> {
+        let (Some(email), Some(verified)) = (&user.email, &federated.email) else { return Ok(()) };
+        if login_key(email) == login_key(verified.trim()) {
+            self.store.verify_email(user.id, email).await?;
         }
-        let until = self.settings.all_credentials_expired_by(self.clock.now());
-        self.store.verify_email(user.id, email, until).await?;
-        self.verifier.refresh_best_effort().await;
-        Ok(UserRecord { email_verified: true, ..user })
+        Ok(())
     }
 
     async fn register_federated(

@@ -3,7 +3,7 @@
 use contracts::{TenantId, UserId};
 use store::PageCursor;
 use store::relational::{
-    AccessChange, Identity, LinkedIdentity, NewUser, PasswordHash, PhotoStatus, Role, UserLimit, UserRecord,
+    AccessChange, Identity, LinkedIdentity, NewUser, PasswordHash, PhotoStatus, Role, UserLimit, UserRecord, UserState,
     UserWriteOutcome,
 };
 use uuid::Uuid;
@@ -156,6 +156,11 @@ impl AccountsService {
     /// A user by its id.
     pub async fn user(&self, id: UserId) -> Result<UserRecord, AccountError> {
         self.store.user(id).await?.ok_or(AccountError::NotFound("user"))
+    }
+
+    /// What is known about a user besides its record: whether its e-mail address is proven, how it signs in, and its last change.
+    pub async fn user_state(&self, id: UserId) -> Result<UserState, AccountError> {
+        self.store.user_state(id).await?.ok_or(AccountError::NotFound("user"))
     }
 
     /// What the photographs of a user have shown. As it was at most [`store::relational::ANSWER_LIFE`] ago.

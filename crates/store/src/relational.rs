@@ -64,4 +64,6 @@ pub use quota::{Charge, ChargeOutcome};
 pub use revocations::{Revocation, RevocationKind};
 pub use sessions::{NewSession, RotationOutcome, SessionRecord};
 pub use signing_keys::{KeyRotation, SigningKeyRecord, VerifyingKeyRecord};
-pub use user_records::{AccessChange, NewUser, ProfileChange, Role, UserLimit, UserRecord, UserWriteOutcome};
+pub use user_records::{
+    AccessChange, NewUser, ProfileChange, Role, UserLimit, UserRecord, UserState, UserWriteOutcome,
+};

@@ -29,10 +29,7 @@ fn fixture() -> Fixture {
         quota: UserLimit::Configured,
         rate_limit: UserLimit::Configured,
         disabled: false,
-        email_verified: false,
-        is_federated: false,
         created_at: now,
-        updated_at: now,
         last_sign_in_at: None,
     };
     let (signing, verifying) = (SigningKeyring::default(), VerifyingKeyring::default());

@@ -4,7 +4,6 @@ use contracts::UserId;
 use jiff::Timestamp;
 
 use super::database::Relational;
-use super::revocations::RevocationKind;
 use super::transaction::Transaction;
 use super::user_records::{UserRecord, user_columns};
 use super::values::{Row, values};
@@ -39,16 +38,11 @@ impl Relational {
         self.row(sql, values![&identity.issuer, &identity.subject]).await?.as_ref().map(UserRecord::read).transpose()
     }
 
-    /// Records that the user's e-mail address is proven, if it is still this one. The cached user is read again everywhere; `until` is the
-    /// time at which all present credentials have expired.
-    pub async fn verify_email(&self, user: UserId, email: &str, until: Timestamp) -> Result<(), StoreError> {
-        let mut transaction = self.begin().await?;
-        let sql = "UPDATE users SET verified_email = email WHERE id = $1 AND email = $2";
-        if transaction.execute(sql, values![user, email]).await? == 0 {
-            return Ok(());
-        }
-        transaction.revoke(RevocationKind::UserChanged, user.uuid(), until).await?;
-        transaction.commit().await
+    /// Records that the user's e-mail address is proven, if it is still this one.
+    pub async fn verify_email(&self, user: UserId, email: &str) -> Result<(), StoreError> {
+        let sql = "UPDATE users SET verified_email = email WHERE id = $1 AND email = $2 \
+                   AND (verified_email IS NULL OR verified_email <> email)";
+        self.execute(sql, values![user, email]).await.map(drop)
     }
 
     /// Links an identity to a user. `false` when it is linked to another user, or the user is unknown.

@@ -87,7 +87,8 @@ mod tests {
             assert_eq!(store.users(part, None, 9).await.unwrap().len(), 1);
         }
         store.change_profile(id, &ProfileChange::default(), now, later).await.unwrap();
-        store.verify_email(id, "ann@example.org", later).await.unwrap();
+        store.verify_email(id, "ann@example.org").await.unwrap();
+        store.user_state(id).await.unwrap().unwrap();
         store.change_access(id, &AccessChange::default(), now, later).await.unwrap();
 
         let session = SessionId::now();

@@ -125,14 +125,8 @@ pub struct UserRecord {
     pub rate_limit: UserLimit,
     /// Whether it may not sign in or make requests.
     pub disabled: bool,
-    /// Whether a reset mail or an OpenID provider proved that the e-mail address is the user's.
-    pub email_verified: bool,
-    /// Whether it has no password and signs in with an OpenID provider.
-    pub is_federated: bool,
     /// Time of registration.
     pub created_at: Timestamp,
-    /// Time of the last change of names, address, password, role or limits; that of the registration without one.
-    pub updated_at: Timestamp,
     /// Time of the last sign-in.
     pub last_sign_in_at: Option<Timestamp>,
 }
@@ -140,23 +134,41 @@ pub struct UserRecord {
 impl UserRecord {
     pub(super) fn read(row: &Row) -> Result<Self, StoreError> {
         let role: String = row.get("role")?;
-        let (email, verified): (Option<String>, Option<String>) = (row.get("email")?, row.get("verified_email")?);
-        let created_at = row.get("created_at")?;
         Ok(Self {
             id: UserId::from_uuid(row.get("user_id")?),
             tenant: tenant(row)?,
             username: row.get("username")?,
-            email_verified: email.is_some() && email == verified,
-            email,
+            email: row.get("email")?,
             full_name: row.get("full_name")?,
             role: role.parse().map_err(|error: String| unreadable("role", &error))?,
             quota: UserLimit::read(row.get("quota")?),
             rate_limit: UserLimit::read(row.get("rate_limit")?),
             disabled: row.get("disabled")?,
-            is_federated: row.get("is_federated")?,
-            created_at,
-            updated_at: row.get::<Option<Timestamp>>("updated_at")?.unwrap_or(created_at),
+            created_at: row.get("created_at")?,
             last_sign_in_at: row.get("last_sign_in_at")?,
+        })
+    }
+}
+
+/// What is known about a user besides its record. A role that only verifies credentials may not read it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UserState {
+    /// Whether a reset mail or an OpenID provider proved that the e-mail address is the user's.
+    pub email_verified: bool,
+    /// Whether it has no password and signs in with an OpenID provider.
+    pub is_federated: bool,
+    /// Time of the last change of names, address, password, role or limits; that of the registration without one.
+    pub updated_at: Timestamp,
+}
+
+impl UserState {
+    pub(super) fn read(row: &Row) -> Result<Self, StoreError> {
+        let (email, verified): (Option<String>, Option<String>) = (row.get("email")?, row.get("verified_email")?);
+        let updated_at: Option<Timestamp> = row.get("updated_at")?;
+        Ok(Self {
+            email_verified: email.is_some() && email == verified,
+            is_federated: row.get("is_federated")?,
+            updated_at: updated_at.map_or_else(|| row.get("created_at"), Ok)?,
         })
     }
 }
@@ -204,9 +216,7 @@ pub enum UserWriteOutcome {
 macro_rules! user_columns {
     () => {
         "users.id AS user_id, users.tenant, users.username, users.email, users.full_name, users.role, users.quota, \
-         users.rate_limit, users.disabled, users.created_at, users.updated_at, users.last_sign_in_at, users.verified_email, \
-         users.password_hash IS NULL AND EXISTS (SELECT 1 FROM identities AS linked WHERE linked.user_id = users.id) \
-         AS is_federated"
+         users.rate_limit, users.disabled, users.created_at, users.last_sign_in_at"
     };
 }
 pub(super) use user_columns;

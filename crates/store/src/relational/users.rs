@@ -8,7 +8,9 @@ use super::login_keys::{login_key, lower_case, pattern, search_text};
 use super::passwords::PasswordHash;
 use super::revocations::RevocationKind;
 use super::transaction::Transaction;
-use super::user_records::{AccessChange, NewUser, ProfileChange, UserRecord, UserWriteOutcome, user_columns};
+use super::user_records::{
+    AccessChange, NewUser, ProfileChange, UserRecord, UserState, UserWriteOutcome, user_columns,
+};
 use super::values::{Row, values};
 use crate::{PageCursor, StoreError};
 
@@ -71,6 +73,14 @@ impl Relational {
     pub async fn user(&self, id: UserId) -> Result<Option<UserRecord>, StoreError> {
         let sql = concat!("SELECT ", user_columns!(), " FROM users WHERE id = $1");
         self.row(sql, values![id]).await?.as_ref().map(UserRecord::read).transpose()
+    }
+
+    /// What is known about a user besides its record.
+    pub async fn user_state(&self, id: UserId) -> Result<Option<UserState>, StoreError> {
+        let sql = "SELECT email, verified_email, created_at, updated_at, \
+                   password_hash IS NULL AND EXISTS (SELECT 1 FROM identities WHERE user_id = users.id) AS is_federated \
+                   FROM users WHERE id = $1";
+        self.row(sql, values![id]).await?.as_ref().map(UserState::read).transpose()
     }
 
     /// The user with this user name or e-mail address, in any spelling.
@@ -195,7 +205,8 @@ impl Relational {
         let Some(user) = transaction.lock_and_read_user(id).await? else { return Ok(false) };
         let role = change.role.unwrap_or(user.role);
         let disabled = change.disabled.unwrap_or(user.disabled);
-        let sql = "UPDATE users SET role = $2, quota = $3, rate_limit = $4, disabled = $5, updated_at = $6 WHERE id = $1";
+        let sql =
+            "UPDATE users SET role = $2, quota = $3, rate_limit = $4, disabled = $5, updated_at = $6 WHERE id = $1";
         let quota = change.quota.unwrap_or(user.quota).stored();
         let rate_limit = change.rate_limit.unwrap_or(user.rate_limit).stored();
         transaction.execute(sql, values![id, role.name(), quota, rate_limit, disabled, now]).await?;
