@@ -84,7 +84,7 @@ mod tests {
     }
 
     fn settings(flags: &[&str]) -> Settings {
-        let program = Program::try_parse_from([&["program"], flags].concat()).unwrap();
+        let program = Program::try_parse_from([&["program"][..], flags].concat()).unwrap();
         program.accounts.settings(&program.tokens)
     }
 

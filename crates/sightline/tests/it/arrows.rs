@@ -71,6 +71,7 @@ const ALLOWED: [(&str, &[&str]); 22] = [
             "gallery",
             "indexer",
             "ingest-api",
+            "openid",
             "platform",
             "rules",
             "settings",
