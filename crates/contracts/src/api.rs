@@ -45,6 +45,9 @@ pub struct Problem {
     pub code: String,
     /// What went wrong and what to do.
     pub detail: String,
+    /// Values for programs, such as the new total of `price_changed`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub facts: BTreeMap<String, String>,
     /// Id of the request in the log output, as in the header `X-Request-Id`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
