@@ -2,6 +2,7 @@
 
 mod face_model;
 mod faces;
+mod shop;
 mod streams;
 mod subjects;
 mod watchlists;
@@ -23,6 +24,10 @@ pub use face_model::{EmbeddedFaces, FaceModelChange, FaceModelStatus, MissingFac
 pub use faces::{
     EnrolledFace, EnrolledImages, Enrolment, FaceMatch, FaceQuality, FaceSearch, ImageVerdict, LatestPhoto, NoNegative,
     NotSame, PhotoAccepted, Rejection, Verification,
+};
+pub use shop::{
+    BookChangeBody, BookView, CartItemView, CartView, CategoryBody, CategoryView, CheckoutBody, DownloadView, NewBookBody,
+    OrderLineView, OrderView, PipelineBody, PositionBody, PositionView, PurchaseView, RefundBody, UploadLinkView,
 };
 pub use streams::{ReportedState, StreamReport, StreamSettings, StreamState, StreamStateView, StreamView};
 pub use subjects::{
