@@ -145,6 +145,9 @@ pub struct UploadLinkView {
     pub upload_url: String,
     /// Most bytes of the file.
     pub max_bytes: u64,
+    /// Until when the address works.
+    #[schema(value_type = String, format = DateTime)]
+    pub expires_at: Timestamp,
 }
 
 /// How the work on a book goes on.
@@ -164,6 +167,9 @@ pub struct PipelineBody {
 pub struct DownloadView {
     /// Address of the file, for ten minutes. Whoever has it can read the file, so keep it secret.
     pub download_url: String,
+    /// Until when the address works.
+    #[schema(value_type = String, format = DateTime)]
+    pub expires_at: Timestamp,
 }
 
 /// A book in a cart.
@@ -214,6 +220,30 @@ pub struct OrderLineView {
 /// An order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct OrderView {
+    /// Id of the order.
+    pub id: OrderId,
+    /// How far it is.
+    pub status: OrderStatus,
+    /// The sum of its lines.
+    pub total: Money,
+    /// Its books.
+    pub lines: Vec<OrderLineView>,
+    /// Time of the checkout.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    /// Time of the payment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub paid_at: Option<Timestamp>,
+    /// Time when the money was given back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub refunded_at: Option<Timestamp>,
+}
+
+/// An order of a user that was deleted: what the law wants kept of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct KeptOrderView {
     /// Id of the order.
     pub id: OrderId,
     /// How far it is.
