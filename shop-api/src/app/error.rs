@@ -31,7 +31,9 @@ impl HttpError for Refusal {
             Kind::Forbidden => StatusCode::FORBIDDEN,
             Kind::Exists | Kind::Conflict | Kind::Precondition => StatusCode::CONFLICT,
             Kind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Kind::TooMany => StatusCode::TOO_MANY_REQUESTS,
+            // Waiting helps: 429. Else the caller must remove something first.
+            Kind::TooMany if self.0.retry_after().is_some() => StatusCode::TOO_MANY_REQUESTS,
+            Kind::TooMany => StatusCode::CONFLICT,
             Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         };

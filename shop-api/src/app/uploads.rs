@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use api_kit::error::ApiError;
+use bytes::Bytes;
 use contracts::api::{BookView, DownloadView, NewBookBody, UploadLinkView};
 use contracts::{BookId, BookStatus};
-use bytes::Bytes;
 use futures::Stream;
 
 use super::error::refused;
 use super::pipeline::not_built;
 use super::{App, Viewer};
-use crate::files::{UploadHeaderFacts, UploadLink};
+use crate::files::{MediaUrl, UploadHeaderFacts, UploadLink};
 
 /// A book to add, and its file.
 #[derive(Debug)]
@@ -97,8 +97,8 @@ impl App {
     /// # Errors
     /// When the caller has not bought the book.
     pub async fn download(&self, viewer: &Viewer, book: BookId) -> Result<DownloadView, ApiError> {
-        let (download_url, expires_at) = self.files.download_link(viewer, book).await?;
-        Ok(DownloadView { download_url, expires_at })
+        let MediaUrl { url, expires_at } = self.files.download_link(viewer, book).await?;
+        Ok(DownloadView { download_url: url, expires_at })
     }
 }
 
