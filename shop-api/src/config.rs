@@ -24,6 +24,14 @@ pub struct Config {
     /// Uploads and downloads.
     #[command(flatten)]
     pub files: FilesArgs,
+
+    /// Address under which clients reach the port for clients. The program sets it: the accounts have the setting.
+    #[arg(skip)]
+    pub public_url: String,
+
+    /// Proxies whose X-Forwarded-For is trusted. The program sets them: in a process with several services, another one has the setting.
+    #[arg(skip)]
+    pub trusted_proxies: Vec<ProxyNetwork>,
 }
 
 /// The port for gRPC and its limits.
@@ -53,15 +61,6 @@ pub struct GrpcArgs {
     #[arg(long = "grpc-call-seconds", env = "SIGHTLINE_GRPC_CALL_SECONDS", default_value = "60s", value_name = "DURATION",
         value_parser = seconds(1..=3_600))]
     pub grpc_call: Duration,
-}
-
-/// Settings that a process has once, whichever services it runs.
-#[derive(Debug, Clone)]
-pub struct SharedArgs {
-    /// Address under which clients reach the port for clients.
-    pub public_url: String,
-    /// Proxies whose `X-Forwarded-For` is trusted.
-    pub trusted_proxies: Vec<ProxyNetwork>,
 }
 
 /// Proxies in front of a process of this service.
