@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use accounts::AccountArgs;
+use api_kit::client_origin::ProxyNetwork;
 use bus::TopicArgs;
 use clap::{ArgAction, Args};
 use contracts::{DetectorName, FrameArgs};
@@ -13,7 +14,6 @@ use settings::{Check, SettingErrors};
 
 use crate::openid::OpenIdArgs;
 use crate::pem_files::{read, trust};
-use crate::proxy_network::ProxyNetwork;
 
 /// Bytes that a multipart form may have in addition to the image.
 pub const MULTIPART_OVERHEAD: usize = 64 << 10;

@@ -23,7 +23,6 @@ mod openid;
 mod pem_files;
 mod probe;
 pub mod program;
-mod proxy_network;
 mod rated_rules;
 mod recent_keys;
 mod replies;
