@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use accounts::AccountArgs;
+use api_kit::client_origin::ProxyNetwork;
 use bus::TopicArgs;
 use clap::{ArgAction, Args};
 use contracts::{DetectorName, FrameArgs};
@@ -12,8 +13,6 @@ use platform::pem_files::{read, trust};
 use reqwest::{ClientBuilder, Identity};
 use rules::BuiltInRuleSettings;
 use settings::{Check, SettingErrors};
-
-use crate::proxy_network::ProxyNetwork;
 
 /// Bytes that a multipart form may have in addition to the image.
 pub const MULTIPART_OVERHEAD: usize = 64 << 10;

@@ -20,7 +20,6 @@ pub mod fuzzing;
 pub mod http;
 mod probe;
 pub mod program;
-mod proxy_network;
 mod rated_rules;
 mod recent_keys;
 mod replies;
