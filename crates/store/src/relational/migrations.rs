@@ -105,6 +105,13 @@ const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("../../migrations/sqlite/0012_deleted_tenants.sql"),
     },
     Migration {
+        version: 13,
+        name: "shop",
+        effect: Adds,
+        postgres: include_str!("../../migrations/postgres/0013_shop.sql"),
+        sqlite: include_str!("../../migrations/sqlite/0013_shop.sql"),
+    },
+    Migration {
         version: 15,
         name: "user_state",
         effect: Adds,
