@@ -122,7 +122,7 @@ fn config_check_warns_of_a_misspelt_log_level() {
 
 #[test]
 fn config_check_refuses_addresses_and_detectors_that_up_refuses() {
-    let addresses = ["SIGHTLINE_HTTP_ADDR", "SIGHTLINE_ADMIN_ADDR", "SIGHTLINE_PROBE_ADDR"];
+    let addresses = ["SIGHTLINE_HTTP_ADDR", "SIGHTLINE_ADMIN_ADDR", "SIGHTLINE_PROBE_ADDR", "SIGHTLINE_GRPC_ADDR"];
     for wrong in [":8080", "0.0.0.0:80801", "8080"] {
         let stderr = reported(&addresses.map(|key| (key, wrong)), &addresses);
         assert!(stderr.contains("such as 127.0.0.1:8080"), "{stderr}");
