@@ -30,6 +30,8 @@ pub const DOCUMENTS_FILE: &str = "documents.sqlite";
 pub const BLOBS_FOLDER: &str = "blobs";
 /// The folder of the shop's files in the data folder.
 pub const MEDIA_FOLDER: &str = "media";
+/// The finished files in that folder.
+pub const MEDIA_OBJECTS: &str = "media/objects";
 /// The embedded log in the data folder.
 pub const LOG_FOLDER: &str = "log";
 
