@@ -29,7 +29,8 @@ use anyhow::Context;
 use api_kit::describe::Routes;
 use openid::Provider;
 use platform::Health;
-use platform::http::{Limits, Listener, serve};
+use platform::config::HttpArgs;
+use platform::http::{Limits, Listener, listen_http2, serve};
 use platform::traces::Traces;
 use shop::Shop;
 use tokio_util::sync::CancellationToken;
@@ -61,6 +62,17 @@ pub struct Ports {
     pub clients: Listener,
     /// gRPC; `None` if it is off.
     pub grpc: Option<Listener>,
+}
+
+/// Opens the port for gRPC, with the certificates of the port for clients; `None` if it is off.
+///
+/// # Errors
+/// When the port cannot be opened or a setting is invalid. The message names the setting.
+pub async fn listen(config: &Config, clients: &HttpArgs) -> anyhow::Result<Option<Listener>> {
+    if config.grpc.grpc_addr == "off" {
+        return Ok(None);
+    }
+    listen_http2(clients, &config.grpc.grpc_addr, "SIGHTLINE_GRPC_ADDR").await.map(Some)
 }
 
 /// The service is ready when accounts, shop and media store can be used. Without Redis it counts requests for itself.

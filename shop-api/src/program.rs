@@ -9,7 +9,6 @@ use accounts::{AccountArgs, AccountsService, AdminTokenArgs, Clock, RedisArgs, S
 use clap::Parser;
 use openid::{OpenIdArgs, Provider};
 use platform::config::{HttpArgs, OperatorArgs};
-use platform::http::{Listener, listen_http2};
 use platform::traces::Traces;
 use platform::{Process, shutdown};
 use settings::{Check, SettingErrors};
@@ -17,11 +16,7 @@ use shop::{MockPayments, Shop, ShopDeps};
 use store::{DatabaseArgs, MediaArgs, Relational, open_media};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::GrpcArgs;
 use crate::{Config, Deps, Ports, ProxyArgs};
-
-/// The setting of the port for gRPC.
-const GRPC_ADDR: &str = "SIGHTLINE_GRPC_ADDR";
 
 /// The shop for audiobooks: gRPC, REST, uploads and downloads
 #[derive(Debug, Parser)]
@@ -85,23 +80,12 @@ async fn run(program: Program) -> anyhow::Result<()> {
     let deps = connect(&connections, &issuing, &config).await?;
     let deps = Deps { traces: process.traces("shop-api"), ..deps };
     let (health, accounts_service) = (crate::health(&deps), Arc::clone(&deps.accounts_service));
-    let grpc = open_grpc(&config.grpc, &http).await?;
+    let grpc = crate::listen(&config, &http).await?;
     let running = process.serve(&http, health, async |clients, stop| {
         let serving = crate::run(config, deps, Ports { clients, grpc }, stop.clone());
         tokio::try_join!(Box::pin(serving), maintain(accounts_service, stop)).map(drop)
     });
     Box::pin(running).await
-}
-
-/// Opens the port for gRPC, unless it is off.
-///
-/// # Errors
-/// When the port cannot be opened.
-pub async fn open_grpc(grpc: &GrpcArgs, http: &HttpArgs) -> anyhow::Result<Option<Listener>> {
-    if grpc.grpc_addr == "off" {
-        return Ok(None);
-    }
-    listen_http2(http, &grpc.grpc_addr, GRPC_ADDR).await.map(Some)
 }
 
 /// Runs the maintenance of accounts until `stop`.
