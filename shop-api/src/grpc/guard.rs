@@ -15,6 +15,7 @@ use axum::response::Response;
 use futures::FutureExt;
 use http::request::Parts;
 use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
 
 use super::answer::Answer;
 use super::deadline::Deadline;
@@ -37,13 +38,15 @@ pub struct Guard {
     bytes: MessageBytes,
     /// Time limit for a call of one message each way without a deadline.
     call_limit: Duration,
+    /// Streams for clients end then.
+    stop: CancellationToken,
 }
 
 impl Guard {
     /// The guard of an interface with these settings.
-    pub fn new(app: &App, config: &Config) -> Arc<Self> {
+    pub fn new(app: &App, config: &Config, stop: CancellationToken) -> Arc<Self> {
         let (bytes, call_limit) = (MessageBytes::new(config.grpc.grpc_bytes_in_flight), config.grpc.grpc_call);
-        Arc::new(Self { app: app.clone(), bytes, call_limit })
+        Arc::new(Self { app: app.clone(), bytes, call_limit, stop })
     }
 
     /// Authenticates the caller as far as the method requires it.
@@ -111,7 +114,7 @@ impl Guard {
 pub async fn guard(State((guard, method)): State<(Arc<Guard>, Method)>, request: Request, next: Next) -> Response {
     let answer = Answer::begin(&method);
     match guard.answer(&method, request, next).await {
-        Ok((response, end)) => answer.with(response, end),
-        Err(error) => answer.with(status_of(error).into_http::<Body>(), None),
+        Ok((response, end)) => answer.with(response, end, method.server_streaming.then(|| guard.stop.clone())),
+        Err(error) => answer.with(status_of(error).into_http::<Body>(), None, None),
     }
 }

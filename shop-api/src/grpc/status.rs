@@ -37,6 +37,9 @@ pub enum GrpcError {
     /// The messages in memory have reached their bound.
     #[error("too many messages are in memory; try again soon")]
     Busy,
+    /// The service stops.
+    #[error("the server is about to stop; call another one, or this one again soon")]
+    Stopping,
     /// The client has cancelled the call, or its connection has ended.
     #[error("the client has ended the call before its last message")]
     Disconnected,
@@ -54,13 +57,14 @@ impl HttpError for GrpcError {
             Self::DeadlineExceeded => (StatusCode::GATEWAY_TIMEOUT, "deadline_exceeded"),
             Self::MessageTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "message_too_large"),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
+            Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
             Self::Disconnected => (StatusCode::BAD_REQUEST, "disconnected"),
             Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, "too_slow"),
         }
     }
 
     fn retry_after(&self) -> Option<u64> {
-        matches!(self, Self::Busy).then_some(1)
+        matches!(self, Self::Busy | Self::Stopping).then_some(1)
     }
 }
 

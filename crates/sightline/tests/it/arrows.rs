@@ -60,6 +60,7 @@ const ALLOWED: [(&str, &[&str]); 22] = [
             "vision",
         ],
     ),
+    ("shop-api", &["accounts", "api-kit", "contracts", "openid", "platform", "settings", "shop", "store"]),
     (
         "sightline",
         &[
@@ -102,7 +103,7 @@ const ALLOWED: [(&str, &[&str]); 22] = [
 ];
 
 /// Dependencies from outside the workspace that only these crates may have.
-const RESERVED: [(&str, &[&str]); 17] = [
+const RESERVED: [(&str, &[&str]); 21] = [
     ("rdkafka", &["bus"]),
     ("ort", &["vision"]),
     ("image", &["vision"]),
@@ -122,7 +123,11 @@ const RESERVED: [(&str, &[&str]); 17] = [
     ("opentelemetry_sdk", &["platform"]),
     // The collector of the tests decodes what platform encodes.
     ("opentelemetry-proto", &["platform", "testing"]),
-    ("prost", &["platform", "testing"]),
+    ("prost", &["platform", "shop-api", "testing"]),
+    ("tonic", &["shop-api"]),
+    ("tonic-health", &["shop-api"]),
+    ("tonic-reflection", &["shop-api"]),
+    ("tonic-web", &["shop-api"]),
 ];
 
 fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
