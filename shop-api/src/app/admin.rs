@@ -6,7 +6,7 @@ use contracts::api::{
     BookChangeBody, BookView, CategoryBody, CategoryView, KeptOrderView, NewBookBody, OrderView, Page, RefundBody,
 };
 use contracts::{BookId, CategorySlug, OrderId};
-use shop::{BookFields, NewBookFields, PageRequest};
+use shop::{BookFields, NewBookFields, PageRequest, ShopError};
 use store::relational::KeptOrderRecord;
 use store::{List, PageCursor};
 
@@ -28,12 +28,7 @@ impl App {
     ///
     /// # Errors
     /// When there is no such book, a value is invalid, or the book has another version than the change names.
-    pub async fn change_book(
-        &self,
-        viewer: &Viewer,
-        id: BookId,
-        change: BookChangeBody,
-    ) -> Result<BookView, ApiError> {
+    pub async fn change_book(&self, viewer: &Viewer, id: BookId, change: BookChangeBody) -> Result<BookView, ApiError> {
         let BookChangeBody { title, author, price, language, description, categories, version } = change;
         let fields = BookFields { title, author, language, price, description, categories };
         let book = self.shop.change_book(id, fields, version, &viewer.actor()).await.map_err(refused)?;
@@ -80,6 +75,16 @@ impl App {
         Ok(category_view(stored))
     }
 
+    /// Puts a proposed category into use; again: the same.
+    ///
+    /// # Errors
+    /// When there is no such category.
+    pub async fn accept_category(&self, viewer: &Viewer, slug: CategorySlug) -> Result<CategoryView, ApiError> {
+        let known = self.shop.categories().await.map_err(refused)?.into_iter().find(|known| known.slug == slug);
+        let known = known.ok_or_else(|| refused(ShopError::NotFound("category")))?;
+        self.put_category(viewer, slug, CategoryBody { label: known.label, hint: known.hint }).await
+    }
+
     /// Removes a category, also from all books.
     ///
     /// # Errors
@@ -108,7 +113,7 @@ impl App {
     pub async fn kept_orders(&self, limit: u32, after: Option<PageCursor>) -> Result<Page<KeptOrderView>, ApiError> {
         let request = PageRequest { after, limit: limit + 1 };
         let found = self.shop.kept_orders(&request).await.map_err(refused)?;
-        let Page { items, next_cursor } = page(List::KeptOrders, limit, found, |order| order.cursor());
+        let Page { items, next_cursor } = page(List::KeptOrders, limit, found, KeptOrderRecord::cursor);
         Ok(Page { items: items.into_iter().map(kept_order_view).collect(), next_cursor })
     }
 }

@@ -4,7 +4,8 @@ use api_kit::error::ApiError;
 use api_kit::extract::page;
 use contracts::OrderId;
 use contracts::api::{OrderView, Page, PurchaseView};
-use shop::PageRequest;
+use shop::{PageRequest, Purchase};
+use store::relational::OrderRecord;
 use store::{List, PageCursor};
 
 use super::error::refused;
@@ -29,7 +30,7 @@ impl App {
     ) -> Result<Page<OrderView>, ApiError> {
         let request = PageRequest { after, limit: limit + 1 };
         let found = self.shop.orders(viewer.user()?, &request).await.map_err(refused)?;
-        let Page { items, next_cursor } = page(List::Orders, limit, found, |order| order.cursor());
+        let Page { items, next_cursor } = page(List::Orders, limit, found, OrderRecord::cursor);
         Ok(Page { items: items.into_iter().map(order_view).collect(), next_cursor })
     }
 
@@ -53,7 +54,7 @@ impl App {
     ) -> Result<Page<PurchaseView>, ApiError> {
         let request = PageRequest { after, limit: limit + 1 };
         let found = self.shop.purchases(viewer.user()?, &request).await.map_err(refused)?;
-        let Page { items, next_cursor } = page(List::Purchases, limit, found, |purchase| purchase.cursor());
+        let Page { items, next_cursor } = page(List::Purchases, limit, found, Purchase::cursor);
         let items = items.into_iter().map(|purchase| self.purchase_view(purchase)).collect();
         Ok(Page { items, next_cursor })
     }
@@ -69,7 +70,7 @@ impl App {
             let request = PageRequest { after: after.take(), limit: STEP };
             let found = self.shop.purchases(user, &request).await.map_err(refused)?;
             let is_last = found.len() < STEP as usize;
-            after = found.last().map(|purchase| purchase.cursor());
+            after = found.last().map(Purchase::cursor);
             all.extend(found.into_iter().map(|purchase| self.purchase_view(purchase)));
             if is_last || all.len() >= MOST_PURCHASES {
                 all.truncate(MOST_PURCHASES);
