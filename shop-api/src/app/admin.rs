@@ -6,8 +6,8 @@ use contracts::api::{
     BookChangeBody, BookView, CategoryBody, CategoryView, KeptOrderView, NewBookBody, OrderView, Page, RefundBody,
 };
 use contracts::{BookId, CategorySlug, OrderId};
-use shop::{BookFields, NewBookFields, PageRequest, ShopError};
-use store::relational::KeptOrderRecord;
+use shop::{BookFields, NewBookFields, ShopError};
+use store::relational::{CategoryRecord, KeptOrderRecord};
 use store::{List, PageCursor};
 
 use super::error::refused;
@@ -24,7 +24,7 @@ impl App {
         Ok(self.book_view(book, true))
     }
 
-    /// Changes a book. A draft that lacks nothing any more becomes ready.
+    /// Changes a book. It keeps its status.
     ///
     /// # Errors
     /// When there is no such book, a value is invalid, or the book has another version than the change names.
@@ -71,7 +71,8 @@ impl App {
         slug: CategorySlug,
         CategoryBody { label, hint }: CategoryBody,
     ) -> Result<CategoryView, ApiError> {
-        let stored = self.shop.put_category(slug, label, hint, &viewer.actor()).await.map_err(refused)?;
+        let category = CategoryRecord { slug, label, hint, accepted: true };
+        let stored = self.shop.put_category(category, &viewer.actor()).await.map_err(refused)?;
         Ok(category_view(stored))
     }
 
@@ -111,8 +112,7 @@ impl App {
     /// # Errors
     /// When the database is out of reach.
     pub async fn kept_orders(&self, limit: u32, after: Option<PageCursor>) -> Result<Page<KeptOrderView>, ApiError> {
-        let request = PageRequest { after, limit: limit + 1 };
-        let found = self.shop.kept_orders(&request).await.map_err(refused)?;
+        let found = self.shop.kept_orders(after.as_ref(), limit + 1).await.map_err(refused)?;
         let Page { items, next_cursor } = page(List::KeptOrders, limit, found, KeptOrderRecord::cursor);
         Ok(Page { items: items.into_iter().map(kept_order_view).collect(), next_cursor })
     }
