@@ -4,7 +4,7 @@
 //! of [`App`], field by field. Guarantee: nothing is decided here, so that REST answers the same.
 
 mod buying;
-mod catalogue;
+pub(crate) mod catalogue;
 pub(crate) mod convert;
 mod listening;
 pub(crate) mod request;

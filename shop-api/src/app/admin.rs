@@ -6,8 +6,8 @@ use contracts::api::{
     BookChangeBody, BookView, CategoryBody, CategoryView, KeptOrderView, NewBookBody, OrderView, Page, RefundBody,
 };
 use contracts::{BookId, CategorySlug, OrderId};
-use shop::{BookFields, NewBookFields, PageRequest};
-use store::relational::KeptOrderRecord;
+use shop::{BookFields, NewBookFields, ShopError};
+use store::relational::{CategoryRecord, KeptOrderRecord};
 use store::{List, PageCursor};
 
 use super::error::refused;
@@ -24,16 +24,11 @@ impl App {
         Ok(self.book_view(book, true))
     }
 
-    /// Changes a book. A draft that lacks nothing any more becomes ready.
+    /// Changes a book. It keeps its status.
     ///
     /// # Errors
     /// When there is no such book, a value is invalid, or the book has another version than the change names.
-    pub async fn change_book(
-        &self,
-        viewer: &Viewer,
-        id: BookId,
-        change: BookChangeBody,
-    ) -> Result<BookView, ApiError> {
+    pub async fn change_book(&self, viewer: &Viewer, id: BookId, change: BookChangeBody) -> Result<BookView, ApiError> {
         let BookChangeBody { title, author, price, language, description, categories, version } = change;
         let fields = BookFields { title, author, language, price, description, categories };
         let book = self.shop.change_book(id, fields, version, &viewer.actor()).await.map_err(refused)?;
@@ -76,8 +71,19 @@ impl App {
         slug: CategorySlug,
         CategoryBody { label, hint }: CategoryBody,
     ) -> Result<CategoryView, ApiError> {
-        let stored = self.shop.put_category(slug, label, hint, &viewer.actor()).await.map_err(refused)?;
+        let category = CategoryRecord { slug, label, hint, accepted: true };
+        let stored = self.shop.put_category(category, &viewer.actor()).await.map_err(refused)?;
         Ok(category_view(stored))
+    }
+
+    /// Puts a proposed category into use; again: the same.
+    ///
+    /// # Errors
+    /// When there is no such category.
+    pub async fn accept_category(&self, viewer: &Viewer, slug: CategorySlug) -> Result<CategoryView, ApiError> {
+        let known = self.shop.categories().await.map_err(refused)?.into_iter().find(|known| known.slug == slug);
+        let known = known.ok_or_else(|| refused(ShopError::NotFound("category")))?;
+        self.put_category(viewer, slug, CategoryBody { label: known.label, hint: known.hint }).await
     }
 
     /// Removes a category, also from all books.
@@ -106,9 +112,8 @@ impl App {
     /// # Errors
     /// When the database is out of reach.
     pub async fn kept_orders(&self, limit: u32, after: Option<PageCursor>) -> Result<Page<KeptOrderView>, ApiError> {
-        let request = PageRequest { after, limit: limit + 1 };
-        let found = self.shop.kept_orders(&request).await.map_err(refused)?;
-        let Page { items, next_cursor } = page(List::KeptOrders, limit, found, |order| order.cursor());
+        let found = self.shop.kept_orders(after.as_ref(), limit + 1).await.map_err(refused)?;
+        let Page { items, next_cursor } = page(List::KeptOrders, limit, found, KeptOrderRecord::cursor);
         Ok(Page { items: items.into_iter().map(kept_order_view).collect(), next_cursor })
     }
 }

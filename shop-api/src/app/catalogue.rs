@@ -4,7 +4,7 @@ use api_kit::error::ApiError;
 use api_kit::extract::page;
 use contracts::api::{BookView, CategoryView, Page};
 use contracts::{BookId, BookStatus, CategorySlug};
-use shop::{BookQuery, PageRequest};
+use shop::BookQuery;
 use store::{List, PageCursor};
 
 use super::error::refused;
@@ -23,7 +23,7 @@ pub struct BookList {
     pub query: Option<String>,
     /// Only those of this category.
     pub category: Option<CategorySlug>,
-    /// Only those in one of these states; empty: those that are for sale.
+    /// Only those with one of these statuses; empty: for users those that are for sale, for admins all but the deleted ones.
     pub statuses: Vec<BookStatus>,
     /// Most books of the page.
     pub limit: u32,
@@ -40,8 +40,7 @@ impl App {
         let BookList { query, category, statuses, limit, cursor } = list;
         let (viewer, query) = (viewer.shop(), BookQuery { query, category, statuses });
         // One more than the page has: it means that there is a next page.
-        let request = PageRequest { after: cursor, limit: limit + 1 };
-        let found = self.shop.books(&viewer, &query, &request).await.map_err(refused)?;
+        let found = self.shop.books(&viewer, &query, cursor.as_ref(), limit + 1).await.map_err(refused)?;
         let Page { items, next_cursor } = page(List::Books, limit, found, |book| book.record.cursor());
         let items = items.into_iter().map(|book| self.book_view(book, viewer.admin)).collect();
         Ok(Page { items, next_cursor })

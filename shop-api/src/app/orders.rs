@@ -4,7 +4,8 @@ use api_kit::error::ApiError;
 use api_kit::extract::page;
 use contracts::OrderId;
 use contracts::api::{OrderView, Page, PurchaseView};
-use shop::PageRequest;
+use shop::Purchase;
+use store::relational::OrderRecord;
 use store::{List, PageCursor};
 
 use super::error::refused;
@@ -27,9 +28,8 @@ impl App {
         limit: u32,
         after: Option<PageCursor>,
     ) -> Result<Page<OrderView>, ApiError> {
-        let request = PageRequest { after, limit: limit + 1 };
-        let found = self.shop.orders(viewer.user()?, &request).await.map_err(refused)?;
-        let Page { items, next_cursor } = page(List::Orders, limit, found, |order| order.cursor());
+        let found = self.shop.orders(viewer.user()?, after.as_ref(), limit + 1).await.map_err(refused)?;
+        let Page { items, next_cursor } = page(List::Orders, limit, found, OrderRecord::cursor);
         Ok(Page { items: items.into_iter().map(order_view).collect(), next_cursor })
     }
 
@@ -51,9 +51,8 @@ impl App {
         limit: u32,
         after: Option<PageCursor>,
     ) -> Result<Page<PurchaseView>, ApiError> {
-        let request = PageRequest { after, limit: limit + 1 };
-        let found = self.shop.purchases(viewer.user()?, &request).await.map_err(refused)?;
-        let Page { items, next_cursor } = page(List::Purchases, limit, found, |purchase| purchase.cursor());
+        let found = self.shop.purchases(viewer.user()?, after.as_ref(), limit + 1).await.map_err(refused)?;
+        let Page { items, next_cursor } = page(List::Purchases, limit, found, Purchase::cursor);
         let items = items.into_iter().map(|purchase| self.purchase_view(purchase)).collect();
         Ok(Page { items, next_cursor })
     }
@@ -64,12 +63,11 @@ impl App {
     /// As [`App::purchases`].
     pub async fn all_purchases(&self, viewer: &Viewer) -> Result<Vec<PurchaseView>, ApiError> {
         let user = viewer.user()?;
-        let (mut all, mut after) = (Vec::new(), None);
+        let (mut all, mut after): (Vec<PurchaseView>, Option<PageCursor>) = (Vec::new(), None);
         loop {
-            let request = PageRequest { after: after.take(), limit: STEP };
-            let found = self.shop.purchases(user, &request).await.map_err(refused)?;
+            let found = self.shop.purchases(user, after.as_ref(), STEP).await.map_err(refused)?;
             let is_last = found.len() < STEP as usize;
-            after = found.last().map(|purchase| purchase.cursor());
+            after = found.last().map(Purchase::cursor);
             all.extend(found.into_iter().map(|purchase| self.purchase_view(purchase)));
             if is_last || all.len() >= MOST_PURCHASES {
                 all.truncate(MOST_PURCHASES);

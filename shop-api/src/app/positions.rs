@@ -32,8 +32,8 @@ impl App {
         PositionBody { position_ms, event_time }: PositionBody,
     ) -> Result<PositionView, ApiError> {
         let event_time = event_time.unwrap_or_else(Timestamp::now);
-        let at = Duration::from_millis(position_ms);
-        Ok(view(self.shop.put_position(&viewer.shop(), book, at, event_time).await.map_err(refused)?))
+        let position = Position { at: Duration::from_millis(position_ms), event_time };
+        Ok(view(self.shop.put_position(&viewer.shop(), book, position).await.map_err(refused)?))
     }
 }
 

@@ -82,7 +82,7 @@ impl App {
         wait: Duration,
     ) -> Result<BookView, ApiError> {
         let book = match forced {
-            ForcedStatus::Audio => self.files.complete(viewer, book, wait).await?,
+            ForcedStatus::Audio => self.files.complete(book, wait).await?,
             ForcedStatus::Transcript => return Err(not_built("transcript")),
             ForcedStatus::Summary => return Err(not_built("description by a model")),
             ForcedStatus::Status(status) => {

@@ -105,7 +105,9 @@ fn key_of(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
     let mut keys = headers.get_all(IDEMPOTENCY_KEY).iter();
     match (keys.next(), keys.next()) {
         (None, _) => Ok(None),
-        (Some(_), Some(_)) => Err(RequestError::Invalid("Idempotency-Key is given twice; send it once".to_owned()).into()),
+        (Some(_), Some(_)) => {
+            Err(RequestError::Invalid("Idempotency-Key is given twice; send it once".to_owned()).into())
+        }
         // The shop refuses an empty one.
         (Some(key), None) => Ok(Some(key.to_str().unwrap_or_default())),
     }

@@ -41,7 +41,7 @@ pub async fn create(
     Ok((StatusCode::CREATED, location, Json(book)).into_response())
 }
 
-/// Changes a book. One that lacks nothing any more is for sale from then on, unless an admin has hidden it.
+/// Changes a book. It keeps its status: `POST /v1/books/{id}/publish` puts a draft that is complete now into the catalogue.
 #[utoipa::path(
     patch, path = "/v1/books/{id}", operation_id = "change_book", tag = "shop", request_body = BookChangeBody,
     params(("id" = BookId, Path, description = "The book's id")),

@@ -95,11 +95,7 @@ pub async fn order_providers(_: ShopAdmin, _: NoQuery) -> Result<Json<Problem>, 
     ),
     responses((status = 501, body = Problem, content_type = "application/problem+json", description = "`not_built`"))
 )]
-pub async fn change_provider(
-    _: ShopAdmin,
-    _: PathIds<String, String>,
-    _: NoQuery,
-) -> Result<Json<Problem>, ApiError> {
+pub async fn change_provider(_: ShopAdmin, _: PathIds<String, String>, _: NoQuery) -> Result<Json<Problem>, ApiError> {
     Err(not_built("provider"))
 }
 

@@ -46,7 +46,8 @@ pub async fn put_position(app: &App, request: Request<PutPositionRequest>) -> Re
     let position_ms = u64::try_from(position_ms).map_err(|_| invalid("position_ms", "must not be negative"))?;
     let no_time = || invalid("event_time", "must be a time before the year 9999");
     let event_time = event_time.map(|sent| time(&sent).ok_or_else(no_time)).transpose()?;
-    let (position_ms, event_time) = wire(app.put_position(&viewer, book, PositionBody { position_ms, event_time }).await?);
+    let (position_ms, event_time) =
+        wire(app.put_position(&viewer, book, PositionBody { position_ms, event_time }).await?);
     Ok(PutPositionResponse { position_ms, event_time })
 }
 

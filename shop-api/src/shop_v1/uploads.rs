@@ -17,10 +17,7 @@ use crate::proto::shop_v1::{
 };
 
 /// A book, its recording and the work that follows, in one call.
-pub async fn upload(
-    app: &App,
-    request: Request<Streaming<UploadChunk>>,
-) -> Result<UploadAudiobookResponse, ApiError> {
+pub async fn upload(app: &App, request: Request<Streaming<UploadChunk>>) -> Result<UploadAudiobookResponse, ApiError> {
     let (viewer, wait) = (viewer(&request)?, wait(&request));
     let mut chunks = request.into_inner();
     let first = chunks.message().await.map_err(|status| broken(&status))?;
