@@ -80,6 +80,6 @@ impl Shop {
     /// # Errors
     /// When the database cannot be used.
     pub async fn remove_from_cart(&self, user: UserId, book: BookId) -> Result<Cart, ShopError> {
-        Ok(Cart::of(self.database().remove_cart_line(user, book, self.now()).await?))
+        Ok(Cart::of(self.database().remove_cart_line(user, book).await?))
     }
 }

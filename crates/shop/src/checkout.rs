@@ -173,7 +173,7 @@ impl Shop {
             }
             PaymentOutcome::Action { url } => Err(ShopError::PaymentAction(url)),
             PaymentOutcome::Declined { why } => {
-                if self.database().decline_order(order.id, &why, self.now()).await? {
+                if self.database().decline_order(order.id, &why).await? {
                     return Err(ShopError::PaymentDeclined(why));
                 }
                 // Another request decided it.

@@ -122,7 +122,7 @@ impl Shop {
         AssetRecord {
             book: book.id,
             kind: AssetKind::Master,
-            key: upload.key.clone(),
+            key: upload.key,
             bytes,
             sha256,
             content_type: sound.container.media_type().to_owned(),
@@ -150,9 +150,13 @@ impl Shop {
         };
         tracing::warn!(book.id = %book.id, upload.id = %upload.id, fault, "an uploaded file was refused");
         end_media_upload(self.database(), self.media().as_ref(), upload.id).await?;
+        if let Err(error) = self.media().delete(&upload.key).await {
+            tracing::warn!(book.id = %book.id, error = error.to_string(), "a refused file is deleted later");
+        }
         // A book that has an older file keeps it, and that one has no fault.
-        let fault = book.content_type.is_none().then_some(fault);
-        self.database().set_book_fault(book.id, fault, 0, None, self.now()).await?;
+        let now = self.now();
+        let (fault, due) = if book.content_type.is_none() { (Some(fault), None) } else { (None, Some(now)) };
+        self.database().set_book_fault(book.id, fault, 0, due, now).await?;
         self.leave_processing(book.id).await?;
         Ok(failure.into())
     }

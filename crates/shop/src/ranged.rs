@@ -19,7 +19,7 @@ impl Shop {
         key: &MediaKey,
         bytes: u64,
     ) -> Ranged<impl FnMut(Range<u64>) -> io::Result<Vec<u8>> + Send + use<>> {
-        let (media, key, limit) = (self.media().clone(), key.clone(), self.0.timing.block);
+        let (media, key, limit) = (self.media().clone(), *key, self.0.timing.block);
         let (stopping, runtime) = (self.0.stopping.clone(), Handle::current());
         Ranged::new(bytes, move |range| {
             let read = stopping.run_until_cancelled(read(media.as_ref(), &key, range, limit));

@@ -82,7 +82,7 @@ impl Shop {
             Some(PaymentState::Refunded) => "the money was given back".to_owned(),
             Some(PaymentState::Waiting) | None => return Ok(None),
         };
-        self.database().decline_order(order.id, &why, self.now()).await?;
+        self.database().decline_order(order.id, &why).await?;
         Ok(self.database().order(order.id).await?)
     }
 

@@ -62,7 +62,7 @@ impl Shop {
         let now = self.now();
         if self.managed(book).await?.preview_attempts > 0 {
             // A new file is a new beginning: it does not wait for what went wrong with the one before.
-            self.database().set_book_fault(book, None, 0, None, now).await?;
+            self.database().set_book_fault(book, None, 0, Some(now), now).await?;
         }
         let new = NewMediaUpload {
             id: UploadId::now(),

@@ -105,7 +105,7 @@ impl Shop {
         let mut deleted = Vec::with_capacity(keys.len());
         for key in keys {
             match self.media().delete(key).await {
-                Ok(()) => deleted.push(key.clone()),
+                Ok(()) => deleted.push(*key),
                 Err(error) => {
                     tracing::warn!(book.id = %key.book(), error = error.to_string(), "an unused file could not be deleted");
                 }
