@@ -152,11 +152,7 @@ impl Shop {
     }
 
     /// These books with whether the viewer has bought them.
-    pub(crate) async fn with_owners(
-        &self,
-        viewer: &Viewer,
-        records: Vec<BookRecord>,
-    ) -> Result<Vec<Book>, ShopError> {
+    pub(crate) async fn with_owners(&self, viewer: &Viewer, records: Vec<BookRecord>) -> Result<Vec<Book>, ShopError> {
         let ids: Vec<BookId> = records.iter().map(|record| record.id).collect();
         let owned = match viewer.user {
             Some(user) if !ids.is_empty() => self.database().entitled_to(user, &ids).await?,
@@ -230,14 +226,5 @@ fn price_text(price: Option<Money>) -> String {
 /// A new book of these fields, for the store.
 pub(crate) fn draft(fields: NewBookFields) -> NewBook {
     let NewBookFields { title, author, language, price, description, categories } = fields;
-    NewBook {
-        id: BookId::now(),
-        title,
-        author,
-        language,
-        price,
-        description,
-        categories,
-        status: BookStatus::Draft,
-    }
+    NewBook { id: BookId::now(), title, author, language, price, description, categories, status: BookStatus::Draft }
 }

@@ -31,7 +31,7 @@ impl Shop {
             ..category
         };
         let entry = self.entry("category_changed", actor, category.slug.as_str());
-        if self.database().put_category(&category, Some(&entry), self.now()).await? {
+        if self.database().put_category(&category, Some(&entry)).await? {
             return Ok(category);
         }
         Err(ShopError::invalid("slug", format!("there are already {MAX_CATEGORIES} categories; remove one first")))

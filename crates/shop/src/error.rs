@@ -75,12 +75,12 @@ pub enum ShopError {
     #[error("this credential belongs to no user; sign in as a user")]
     NoUser,
     /// The user has bought a book that it wants to buy.
-    #[error("you have this book already; your purchases list it")]
+    #[error("you have this book already, see your purchases; if it is in your cart, remove it there")]
     AlreadyOwned(Vec<BookId>),
     /// The book changed since it was read.
     #[error("the book was changed meanwhile; read it again, and repeat the change with its version")]
     VersionConflict,
-    /// The order of this idempotency key is another user's action.
+    /// Other checkouts of the user come in between again and again.
     #[error("another checkout of yours is in progress; repeat this one in a moment")]
     CheckoutRunning,
     /// The idempotency key belongs to an order that is over.
@@ -93,7 +93,9 @@ pub enum ShopError {
     #[error("a cart has at most {0} books; check out first, or remove one")]
     CartFull(usize),
     /// A price is another one than the user saw.
-    #[error("a price changed since you saw the cart; the total is now {0}: look at the cart, and check out again to agree")]
+    #[error(
+        "a price changed since you saw the cart; the total is now {0}: look at the cart, and check out again to agree"
+    )]
     PriceChanged(Money),
     /// A book in the cart cannot be bought any more.
     #[error("{} can no longer be bought; remove it from the cart, then check out again", titles(.0))]
@@ -108,13 +110,15 @@ pub enum ShopError {
     #[error("the payment needs a step of yours: open {0}, then check out again with the same idempotency key")]
     PaymentAction(String),
     /// The outcome of a payment is not known yet.
-    #[error("the payment is not decided yet; check out again with the same idempotency key, or look at your orders in a minute")]
+    #[error(
+        "the payment is not decided yet; check out again with the same idempotency key, or look at your orders in a minute"
+    )]
     PaymentPending,
     /// A book lacks something that it needs to be sold.
     #[error("the book cannot be published yet; it has no {}", .0.join(", no "))]
     Incomplete(Vec<&'static str>),
     /// An upload has not all its bytes.
-    #[error("the upload has {offset} bytes{}; send the rest, then finish it", length.map(|length| format!(" of {length}")).unwrap_or_default())]
+    #[error("the upload has {offset} bytes{}; send the rest, then finish it", .length.map(|length| format!(" of {length}")).unwrap_or_default())]
     UploadIncomplete {
         /// The bytes that are stored.
         offset: u64,
@@ -143,7 +147,9 @@ pub enum ShopError {
     #[error("a server that the shop needs cannot be used now; try again soon")]
     Unavailable(String),
     /// A disk is full. The cause is not for clients.
-    #[error("the disk is full; the operator must free space, and then it works again without a restart; try again later")]
+    #[error(
+        "the disk is full; the operator must free space, and then it works again without a restart; try again later"
+    )]
     DiskFull(String),
     /// A defect, or data that cannot be read. The cause is not for clients.
     #[error("internal error; it was logged")]
@@ -181,7 +187,7 @@ impl ShopError {
             Self::LinkInvalid => (Kind::NotFound, "link_invalid"),
             Self::UploadGone => (Kind::NotFound, "upload_gone"),
             Self::Invalid { .. } => (Kind::Invalid, "invalid"),
-            Self::Sound { code, .. } => (Kind::Invalid, code),
+            Self::Sound { code, .. } => (Kind::Invalid, *code),
             Self::EmptyUpload => (Kind::Invalid, "empty_upload"),
             Self::NotAnImage => (Kind::Invalid, "not_an_image"),
             Self::NotBought => (Kind::Forbidden, "not_bought"),
@@ -225,7 +231,7 @@ impl ShopError {
     /// The field whose value is wrong.
     pub const fn field(&self) -> Option<&'static str> {
         match self {
-            Self::Invalid { field, .. } => Some(field),
+            Self::Invalid { field, .. } => Some(*field),
             _ => None,
         }
     }

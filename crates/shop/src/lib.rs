@@ -54,9 +54,7 @@ pub use files::Opened;
 pub use links::Link;
 pub use money::MAX_PRICE_MINOR;
 pub use orders::Purchase;
-pub use payments::{
-    MockBehaviour, MockPayments, PaymentError, PaymentOutcome, PaymentRequest, PaymentState, Payments,
-};
+pub use payments::{MockBehaviour, MockPayments, PaymentError, PaymentOutcome, PaymentRequest, PaymentState, Payments};
 pub use timing::Timing;
 pub use uploads::{UploadRequest, UploadTicket};
 pub use viewer::Viewer;
