@@ -30,6 +30,7 @@ CREATE TABLE books (
 CREATE INDEX books_by_search ON books USING gin (search_words) WITH (fastupdate = off);
 CREATE INDEX books_by_preview ON books (preview_after);
 CREATE INDEX books_processing ON books (updated_at) WHERE status = 'processing';
+CREATE INDEX books_deleted ON books (updated_at) WHERE status = 'deleted';
 
 CREATE TABLE categories (
     slug TEXT PRIMARY KEY,

@@ -30,6 +30,7 @@ CREATE TABLE books (
 CREATE VIRTUAL TABLE book_search USING fts5 (search, content = 'books', content_rowid = 'number', detail = 'none', prefix = '1 2 3', tokenize = "ascii tokenchars '-='");
 CREATE INDEX books_by_preview ON books (preview_after);
 CREATE INDEX books_processing ON books (updated_at) WHERE status = 'processing';
+CREATE INDEX books_deleted ON books (updated_at) WHERE status = 'deleted';
 
 CREATE TABLE categories (
     slug TEXT NOT NULL PRIMARY KEY,
