@@ -86,9 +86,9 @@ impl MediaBucket {
     }
 
     /// Waits for an object that is being made: S3 may answer before it is.
-    async fn made(&self, key: &MediaKey) -> Result<Option<MediaFacts>, StoreError> {
-        for pause in PAUSES {
-            tokio::time::sleep(pause).await;
+    async fn made(&self, key: &MediaKey, pauses: &[Duration]) -> Result<Option<MediaFacts>, StoreError> {
+        for pause in pauses {
+            tokio::time::sleep(*pause).await;
             if let Some(facts) = self.head(key).await? {
                 return Ok(Some(facts));
             }
@@ -119,6 +119,11 @@ fn missing_is_fine(done: object_store::Result<()>) -> object_store::Result<()> {
     }
 }
 
+/// A tag of S3 without its quotes, which some services leave out in lists.
+fn plain_tag(tag: &str) -> String {
+    tag.trim_matches('"').to_owned()
+}
+
 fn content_type(content_type: &str) -> Attributes {
     Attributes::from_iter([(Attribute::ContentType, content_type.to_owned())])
 }
@@ -147,7 +152,7 @@ impl Media for MediaBucket {
         // `object_store` counts parts from 0.
         let index = number as usize - 1;
         match self.store.put_part(&self.object(key), &upload.0, index, content.into()).await {
-            Ok(part) => Ok(PartFacts { number, bytes, tag: part.content_id }),
+            Ok(part) => Ok(PartFacts { number, bytes, tag: plain_tag(&part.content_id) }),
             Err(Error::NotFound { .. }) => Err(upload_gone()),
             Err(error) => Err(self.failed("storing a part", &error)),
         }
@@ -193,7 +198,8 @@ impl Media for MediaBucket {
         let expected = length_of(parts)?;
         let known = self.complete(&self.object(key), upload, parts).await?;
         // An upload that is not known is finished, by an earlier call, or ended.
-        let Some(facts) = self.made(key).await? else {
+        let pauses = if known { &PAUSES[..] } else { &PAUSES[..3] };
+        let Some(facts) = self.made(key, pauses).await? else {
             return Err(if known {
                 self.failed("finishing an upload", &"the object is not there yet; try again")
             } else {

@@ -10,7 +10,7 @@ use object_store::path::Path;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::{MediaBucket, missing_is_fine};
+use super::{MediaBucket, missing_is_fine, plain_tag};
 use crate::StoreError;
 use crate::media::{MAX_PARTS, MAX_SWEPT, MediaKey, MultipartId, PartFacts};
 
@@ -70,8 +70,11 @@ impl MediaBucket {
             let query = [("uploadId", upload.0.as_str()), ("part-number-marker", after.as_str())];
             let Some(body) = self.list(doing, path, &query).await? else { return Ok(Vec::new()) };
             let page: PartsPage = self.parsed(doing, &body)?;
-            let parts = page.parts.into_iter();
-            found.extend(parts.map(|part| PartFacts { number: part.part_number, bytes: part.size, tag: part.tag }));
+            let parts = page.parts.into_iter().map(|part| {
+                let tag = plain_tag(&part.tag);
+                PartFacts { number: part.part_number, bytes: part.size, tag }
+            });
+            found.extend(parts);
             match page.next_part_number_marker.filter(|next| page.is_truncated && *next != after) {
                 Some(next) => after = next,
                 None => break,

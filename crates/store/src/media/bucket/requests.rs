@@ -150,7 +150,7 @@ impl MediaBucket {
 fn list_of(parts: &[PartFacts]) -> String {
     let each = parts.iter().map(|part| {
         let PartFacts { number, tag, .. } = part;
-        format!("<Part><PartNumber>{number}</PartNumber><ETag>{}</ETag></Part>", escape(tag.as_str()))
+        format!("<Part><PartNumber>{number}</PartNumber><ETag>&quot;{}&quot;</ETag></Part>", escape(tag.as_str()))
     });
     let each: String = each.collect();
     format!(
@@ -178,7 +178,7 @@ mod tests {
 
     #[test]
     fn the_list_of_parts_keeps_their_numbers_and_escapes_their_tags() {
-        let part = |number| PartFacts { number, bytes: 1, tag: "\"a<\"".to_owned() };
+        let part = |number| PartFacts { number, bytes: 1, tag: "a<".to_owned() };
         let list = list_of(&[part(1), part(7)]);
         let expected =
             "<Part><PartNumber>7</PartNumber><ETag>&quot;a&lt;&quot;</ETag></Part></CompleteMultipartUpload>";

@@ -81,9 +81,9 @@ impl Folder {
 }
 
 impl Upload<'_> {
-    /// Each part is a file of its own, also with the same number: a late writer changes no part that another has recorded.
+    /// Each part is a file of its own, also with the same number: a late writer changes no part that another has recorded. Tags are UUIDv7.
     pub(super) fn put_part(&self, number: u32, content: &[u8]) -> Result<PartFacts, Failed> {
-        let part = PartFacts { number, bytes: content.len() as u64, tag: Uuid::new_v4().to_string() };
+        let part = PartFacts { number, bytes: content.len() as u64, tag: Uuid::now_v7().to_string() };
         self.write(&file_of(&part)?, content)?;
         Ok(part)
     }
@@ -98,13 +98,13 @@ impl Upload<'_> {
         for entry in entries {
             let entry = entry?;
             if let Some((number, tag)) = entry.file_name().to_str().and_then(part_of) {
-                let facts = entry.metadata()?;
-                found.push((number, facts.modified()?, PartFacts { number, bytes: facts.len(), tag }));
+                found.push(PartFacts { number, bytes: entry.metadata()?.len(), tag });
             }
         }
-        found.sort_by(|(number, at, _), (other, other_at, _)| number.cmp(other).then(other_at.cmp(at)));
-        found.dedup_by_key(|(number, ..)| *number);
-        Ok(found.into_iter().map(|(.., part)| part).collect())
+        // A later part has a greater tag.
+        found.sort_by(|one, other| one.number.cmp(&other.number).then_with(|| other.tag.cmp(&one.tag)));
+        found.dedup_by_key(|part| part.number);
+        Ok(found)
     }
 
     pub(super) fn put_tail(&self, writer: i64, content: &[u8]) -> Result<(), Failed> {
