@@ -238,8 +238,7 @@ impl Up {
         };
         let faces_deps = dependencies.faces(topics.load()?);
         let faces = Faces::new(&faces, &faces_shared, &faces_deps);
-        let shop_deps = dependencies.shop();
-        let shop = ShopApi::new(&shop, &shop_shared(&ingest, dependencies), &shop_deps)?;
+        let shop = dependencies.shop_api(shop, &ingest)?;
         let other_routes = faces.routes().merge(shop.routes());
         let ingest_deps = ingest_api::Deps { other_services: health.clone(), other_routes, ..dependencies.ingest() };
         let shared = ingest_api::SharedArgs { topics, frames, rules: built_ins.clone() };
@@ -271,14 +270,6 @@ impl Up {
             Some(uploads) => uploads.shown_by(health),
             None => health,
         }
-    }
-}
-
-/// The settings that the shop shares with ingest-api in this process.
-fn shop_shared(ingest: &ingest_api::Config, dependencies: &Dependencies) -> shop_api::SharedArgs {
-    shop_api::SharedArgs {
-        public_url: dependencies.accounts_service.settings().issuer.clone(),
-        trusted_proxies: ingest.trusted_proxies.clone(),
     }
 }
 
@@ -378,6 +369,13 @@ impl Dependencies {
             uploads: self.uploads.clone(),
             traces: self.traces.faces.clone(),
         }
+    }
+
+    /// The shop's services, with what other services have in their settings.
+    fn shop_api(&self, config: shop_api::Config, ingest: &ingest_api::Config) -> anyhow::Result<ShopApi> {
+        let public_url = self.accounts_service.settings().issuer.clone();
+        let trusted_proxies = ingest.trusted_proxies.clone();
+        ShopApi::new(&shop_api::Config { public_url, trusted_proxies, ..config }, &self.shop())
     }
 
     fn shop(&self) -> shop_api::Deps {

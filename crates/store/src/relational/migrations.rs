@@ -112,6 +112,13 @@ const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("../../migrations/sqlite/0013_shop.sql"),
     },
     Migration {
+        version: 14,
+        name: "media_uploads",
+        effect: Adds,
+        postgres: include_str!("../../migrations/postgres/0014_media_uploads.sql"),
+        sqlite: include_str!("../../migrations/sqlite/0014_media_uploads.sql"),
+    },
+    Migration {
         version: 15,
         name: "user_state",
         effect: Adds,
