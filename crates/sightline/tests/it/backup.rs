@@ -185,7 +185,9 @@ async fn a_backup_or_data_folder_is_never_overwritten() {
     std::fs::create_dir(data.join(".restoring")).unwrap();
     assert!(refusal(&run(&["restore"], &backup, &data)).contains("is not empty"));
     let mut up = Command::new(env!("CARGO_BIN_EXE_sightline"));
-    up.args(["up", "--http-addr", "127.0.0.1:0", "--admin-addr", "off", "--grpc-addr", "off", "--data-dir"]).arg(&data).env_clear();
+    up.args(["up", "--http-addr", "127.0.0.1:0", "--admin-addr", "off", "--grpc-addr", "off", "--data-dir"])
+        .arg(&data)
+        .env_clear();
     assert!(refusal(&up.output().unwrap()).contains("was interrupted"));
     std::fs::remove_dir(data.join(".restoring")).unwrap();
     printed(&run(&["restore"], &backup, &data));
