@@ -92,7 +92,7 @@ ok ".env.example, .env.local and .env.prod are valid and have no secret"
 grep --only-matching --no-filename --extended-regexp 'sightline_[a-z_]+' "$docker/monitoring/alerts.yaml" "$docker"/monitoring/grafana/dashboards/*.json \
   | sed 's/_bucket$//' | sort --unique >"$work/metrics"
 while read -r metric; do
-  grep --quiet --recursive --include='*.rs' "\"$metric\"" "$root"/{ingest-api,detector-worker,faces,indexer,alert-stream}/src "$root"/crates/*/src \
+  grep --quiet --recursive --include='*.rs' "\"$metric\"" "$root"/{ingest-api,detector-worker,faces,indexer,alert-stream,shop-api}/src "$root"/crates/*/src \
     || fail "no program exports $metric"
 done <"$work/metrics"
 ok "$(wc -l <"$work/metrics") metrics of alert rules and panels are exported"

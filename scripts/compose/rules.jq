@@ -5,7 +5,7 @@ def made_by_a_step: IN("camera_token", "grafana_password");
 # The address with which a service connects to the database. In development the volume has all of them.
 def database_url: .value.environment.SIGHTLINE_DATABASE_URL_FILE // "" | ltrimstr("/run/secrets/");
 def database_url_of: {
-  "ingest-api": "database_url", "migrate": "database_url", "dev": "database_url",
+  "ingest-api": "database_url", "shop-api": "database_url", "migrate": "database_url", "dev": "database_url",
   "alert-stream": "verifier_database_url", "faces": "faces_database_url", "detector-worker": "worker_database_url"
 };
 def values: (.value.environment // {}) | to_entries[] | select(.value != null) | .value |= tostring;
