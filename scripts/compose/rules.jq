@@ -34,6 +34,9 @@ def broken($development):
       or .value.read_only != true or .value.cap_drop != ["ALL"]
       or any(.value.environment | keys[]; test("KAFKA")) != $uploads)
   then "what decodes foreign images has more than it needs" else empty end,
+  if .key == "shop-api" and ((.value.networks | keys) != ["data", "edge"] or .value.read_only != true or .value.cap_drop != ["ALL"]
+    or any(.value.environment | keys[]; test("KAFKA|MONGODB|BLOB")))
+  then "what decodes foreign recordings has more than it needs" else empty end,
   if database_url as $url | $url != "" and $url != database_url_of[.key]
   then "it connects to the database with another role than its own" else empty end,
   # Development makes its secrets itself, in a volume, so there are no files.
