@@ -15,6 +15,8 @@
 mod answer;
 pub(crate) mod codec;
 mod deadline;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod guard;
 mod health;
 mod messages;

@@ -52,8 +52,7 @@ pub struct Rules {
 
 /// The body of a request by the `rules`. It fails with a status.
 pub fn checked(body: Body, rules: Rules, bytes: MessageBytes) -> Body {
-    let messages = Messages { limit: rules.limit, bytes, head: Vec::new(), left: 0, begun: 0, room: None };
-    Body::new(CheckedBody { body: Some(body), messages, rules })
+    Body::new(CheckedBody { body: Some(body), messages: Messages::new(rules.limit, bytes), rules })
 }
 
 struct CheckedBody {
@@ -111,7 +110,7 @@ impl CheckedBody {
 }
 
 /// Where the messages of a body begin.
-struct Messages {
+pub struct Messages {
     limit: usize,
     bytes: MessageBytes,
     /// What has arrived of the bytes before a message.
@@ -125,7 +124,19 @@ struct Messages {
 }
 
 impl Messages {
-    fn read(&mut self, mut data: &[u8]) -> Result<(), GrpcError> {
+    /// Those of a body that has not begun, each of at most `limit` bytes.
+    pub const fn new(limit: usize, bytes: MessageBytes) -> Self {
+        Self { limit, bytes, head: Vec::new(), left: 0, begun: 0, room: None }
+    }
+
+    /// The number of messages that have begun.
+    #[cfg(any(test, fuzzing))]
+    pub const fn begun(&self) -> u64 {
+        self.begun
+    }
+
+    /// Reads the next piece of the body.
+    pub fn read(&mut self, mut data: &[u8]) -> Result<(), GrpcError> {
         while !data.is_empty() {
             if self.left > 0 {
                 let taken = self.left.min(data.len());
@@ -159,7 +170,7 @@ impl Messages {
     }
 
     /// Whether a part of a message has not arrived.
-    const fn is_cut(&self) -> bool {
+    pub const fn is_cut(&self) -> bool {
         self.left > 0 || !self.head.is_empty()
     }
 }
@@ -169,7 +180,7 @@ mod tests {
     use super::*;
 
     fn messages(limit: usize, bytes: &MessageBytes) -> Messages {
-        Messages { limit, bytes: bytes.clone(), head: Vec::new(), left: 0, begun: 0, room: None }
+        Messages::new(limit, bytes.clone())
     }
 
     fn message(length: u32) -> Vec<u8> {

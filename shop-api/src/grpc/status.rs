@@ -73,7 +73,7 @@ impl HttpError for GrpcError {
             Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
             Self::Disconnected => (StatusCode::BAD_REQUEST, "disconnected"),
             Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, "too_slow"),
-            Self::Stream { status, code, .. } => (*status, code),
+            Self::Stream { status, code, .. } => (*status, *code),
         }
     }
 
