@@ -10,7 +10,7 @@ use shop_api::proto::shop_v1::{Audiobook, MediaStatus};
 use shop_api::proto::time;
 use store::Relational;
 use store::relational::{BookWriteOutcome, NewBook};
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use tonic::{Code, Request, Response, Status};
 use tonic_types::StatusExt;
 
@@ -39,7 +39,7 @@ impl Both {
             url: shop.url.clone(),
             token: token.to_owned(),
             http: reqwest::Client::new(),
-            channel: Endpoint::from_shared(shop.grpc.clone()).unwrap().connect_lazy(),
+            channel: shop.channel(),
         }
     }
 

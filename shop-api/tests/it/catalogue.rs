@@ -16,7 +16,7 @@ use crate::test_service::TestShop;
 #[tokio::test]
 async fn both_protocols_say_the_same_of_a_book() {
     let shop = TestShop::start().await;
-    let (ann, admin) = (shop.user("ann").await, shop.admin().await);
+    let (ann, admin) = (shop.user("ann").await, shop.admin("root").await);
     on_sale(&shop.database, "Emma", 1_299).await;
     shelve(&shop.database, "Sanditon", None, BookStatus::Draft).await;
     let hidden = shelve(&shop.database, "Lady Susan", Some(euro(0)), BookStatus::Hidden).await;
@@ -183,7 +183,7 @@ async fn bad_pages_are_refused_by_name_in_both_protocols() {
 #[tokio::test]
 async fn bad_books_are_refused_by_name_in_both_protocols() {
     let shop = TestShop::start().await;
-    let admin = Both::of(&shop, &shop.admin().await.access_token);
+    let admin = Both::of(&shop, &shop.admin("root").await.access_token);
     let good = || CreateAudiobookRequest {
         title: "Emma".to_owned(),
         author: "Jane Austen".to_owned(),
@@ -265,7 +265,7 @@ async fn bad_books_are_refused_by_name_in_both_protocols() {
 #[tokio::test]
 async fn a_book_is_changed_hidden_and_shown_again() {
     let shop = TestShop::start().await;
-    let (ann, admin) = (shop.user("ann").await, shop.admin().await);
+    let (ann, admin) = (shop.user("ann").await, shop.admin("root").await);
     let (ann, admin) = (Both::of(&shop, &ann.access_token), Both::of(&shop, &admin.access_token));
     let id = on_sale(&shop.database, "Emma", 1_299).await.to_string();
     let path = format!("/v1/books/{id}");

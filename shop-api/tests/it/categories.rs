@@ -14,7 +14,7 @@ use crate::test_service::TestShop;
 #[tokio::test]
 async fn categories_are_managed_in_both_protocols() {
     let shop = TestShop::start().await;
-    let (user, admin) = (shop.user("ann").await, shop.admin().await);
+    let (user, admin) = (shop.user("ann").await, shop.admin("root").await);
     let (user, admin) = (Both::of(&shop, &user.access_token), Both::of(&shop, &admin.access_token));
     let body = json!({"label": "Crime", "hint": "Somebody did it."});
     let (status, crime) = admin.send(Method::PUT, "/v1/categories/crime", Some(body)).await;

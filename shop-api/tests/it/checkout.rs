@@ -12,7 +12,7 @@ use shop_api::proto::shop_v1::{
 use tonic::Code;
 
 use crate::both::{Both, Refusal, answer, as_json, denied, of_problem, of_status, on_sale, refusal};
-use crate::test_service::TestShop;
+use crate::test_service::{ADMIN_TOKEN, TestShop};
 
 /// A shop, a user, and books of these prices in its cart.
 async fn with_cart(prices: &[i64]) -> (TestShop, Both, Vec<BookId>) {
@@ -105,7 +105,7 @@ async fn a_checkout_is_an_order_with_its_books() {
 #[tokio::test]
 async fn a_changed_price_is_told_with_the_new_total() {
     let (shop, ann, books) = with_cart(&[1_299, 500]).await;
-    let admin = Both::of(&shop, &shop.admin().await.access_token);
+    let admin = Both::of(&shop, &shop.admin("root").await.access_token);
     let total = |minor: &str| {
         [("currency", "EUR"), ("total_minor", minor)].map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec()
     };
@@ -138,7 +138,7 @@ async fn a_changed_price_is_told_with_the_new_total() {
 #[tokio::test]
 async fn a_deleted_book_in_the_cart_is_named() {
     let (shop, ann, books) = with_cart(&[1_299, 500]).await;
-    let admin = Both::of(&shop, &shop.admin().await.access_token);
+    let admin = Both::of(&shop, &shop.admin("root").await.access_token);
     for _ in 0..2 {
         let delete = DeleteAudiobookRequest { audiobook_id: books[0].to_string() };
         admin.admin().delete_audiobook(admin.call(delete)).await.unwrap();
@@ -175,7 +175,7 @@ async fn a_bad_checkout_is_refused_in_both_protocols() {
     let bad = denied(ann.shop().checkout(ann.call_with((), "expected-total-cents", "12.99")).await);
     assert_eq!(bad, (Code::InvalidArgument, "invalid".to_owned()));
     // The operator's own token belongs to nobody who could own a book.
-    let operator = Both::of(&shop, shop.admin_token());
+    let operator = Both::of(&shop, ADMIN_TOKEN);
     let (status, by_rest) = operator.refused(Method::POST, "/v1/checkout", None).await;
     assert_eq!((status, by_rest.code.as_str()), (403, "no_user"));
     assert_eq!(refusal(operator.shop().checkout(operator.call(())).await), by_rest);
@@ -242,7 +242,7 @@ async fn a_hundred_checkouts_at_once_are_one_order() {
 #[tokio::test]
 async fn a_refund_takes_the_books_back_at_once() {
     let (shop, ann, books) = with_cart(&[1_299]).await;
-    let admin = Both::of(&shop, &shop.admin().await.access_token);
+    let admin = Both::of(&shop, &shop.admin("root").await.access_token);
     let order_id = ann.shop().checkout(ann.call(())).await.unwrap().into_inner().order_id;
     let path = format!("/v1/books/{}/position", books[0]);
     let position = json!({"position_ms": 5});
@@ -274,7 +274,7 @@ async fn the_orders_of_a_deleted_user_are_kept_without_it() {
     let shop = TestShop::start().await;
     let user = shop.user("ann").await;
     let ann = Both::of(&shop, &user.access_token);
-    let admin = Both::of(&shop, &shop.admin().await.access_token);
+    let admin = Both::of(&shop, &shop.admin("root").await.access_token);
     let book = on_sale(&shop.database, "Emma", 1_299).await;
     ann.put(&format!("/v1/cart/{book}")).await;
     let order = ann.shop().checkout(ann.call(())).await.unwrap().into_inner();

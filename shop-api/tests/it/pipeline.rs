@@ -15,7 +15,7 @@ use crate::test_service::TestShop;
 #[tokio::test]
 async fn the_pipeline_is_not_built_in_either_protocol() {
     let shop = TestShop::start().await;
-    let (user, admin) = (shop.user("ann").await, shop.admin().await);
+    let (user, admin) = (shop.user("ann").await, shop.admin("root").await);
     let (user, admin) = (Both::of(&shop, &user.access_token), Both::of(&shop, &admin.access_token));
     let id = BookId::now().to_string();
     let of_book = |rest: &str| format!("/v1/books/{id}/{rest}");

@@ -61,7 +61,7 @@ async fn complete(admin: &Both, audiobook_id: &str, provider: AiProvider) -> Aud
 #[tokio::test]
 async fn a_book_from_upload_to_download() {
     let shop = TestShop::start().await;
-    let admin = Both::of(&shop, &shop.admin().await.access_token);
+    let admin = Both::of(&shop, &shop.admin("root").await.access_token);
     let buyer = Both::of(&shop, &shop.user("ann").await.access_token);
     let other = Both::of(&shop, &shop.user("bob").await.access_token);
     for (number, provider) in [AiProvider::Local, AiProvider::Aws].into_iter().enumerate() {
@@ -114,7 +114,7 @@ async fn a_book_from_upload_to_download() {
 #[tokio::test]
 async fn a_stream_is_a_book_that_rest_shows_alike() {
     let shop = TestShop::start().await;
-    let admin = Both::of(&shop, &shop.admin().await.access_token);
+    let admin = Both::of(&shop, &shop.admin("root").await.access_token);
     let header = UploadHeader {
         title: "Emma".to_owned(),
         author: "Jane Austen".to_owned(),
@@ -152,7 +152,7 @@ async fn a_stream_is_a_book_that_rest_shows_alike() {
 #[tokio::test]
 async fn an_upload_without_a_price_is_published_later() {
     let shop = TestShop::start().await;
-    let admin = Both::of(&shop, &shop.admin().await.access_token);
+    let admin = Both::of(&shop, &shop.admin("root").await.access_token);
     let (status, book) =
         admin.send(Method::POST, "/v1/books", Some(json!({"title": "Emma", "author": "Jane Austen"}))).await;
     let id = book["id"].as_str().unwrap();
