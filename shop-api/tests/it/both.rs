@@ -92,8 +92,9 @@ impl Both {
 
     /// Why REST refuses a request.
     pub async fn refused(&self, method: Method, path: &str, body: Option<Value>) -> (u16, Refusal) {
-        let (status, problem) = self.send(method.clone(), path, body).await;
-        assert!(status >= 400, "{method} {path}: {status} {problem}");
+        let sent = format!("{method} {path}");
+        let (status, problem) = self.send(method, path, body).await;
+        assert!(status >= 400, "{sent}: {status} {problem}");
         (status, of_problem(&problem))
     }
 
