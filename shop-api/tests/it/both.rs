@@ -35,12 +35,7 @@ pub struct Both {
 
 impl Both {
     pub fn of(shop: &TestShop, token: &str) -> Self {
-        Self {
-            url: shop.url.clone(),
-            token: token.to_owned(),
-            http: reqwest::Client::new(),
-            channel: shop.channel(),
-        }
+        Self { url: shop.url.clone(), token: token.to_owned(), http: reqwest::Client::new(), channel: shop.channel() }
     }
 
     pub fn shop(&self) -> ShopServiceClient<Channel> {

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use accounts::Scope;
 use reqwest::Method;
 use serde_json::Value;
 
-use crate::both::Both;
+use crate::both::{Both, of_problem};
 use crate::test_service::TestShop;
 
 /// The path with values in place of its parameters.
@@ -58,7 +59,8 @@ async fn operations_have_unique_ids_and_documented_errors() {
     let mut names = BTreeSet::new();
     for (path, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in operations(item) {
-            let name = operation["operationId"].as_str().unwrap_or_else(|| panic!("{method} {path} has no name"));
+            let name = operation["operationId"].as_str().unwrap_or_default();
+            assert!(!name.is_empty(), "{method} {path} has no name");
             assert!(names.insert(name.to_owned()), "{name} is the name of two operations");
             assert!(operation["summary"].is_string() || operation["description"].is_string(), "{method} {path}");
             let header =
@@ -69,6 +71,48 @@ async fn operations_have_unique_ids_and_documented_errors() {
         }
     }
     assert!(names.len() >= 30, "{names:?}");
+}
+
+/// Whether only admins may call an operation.
+fn is_for_admins(operation: &Value) -> bool {
+    operation["security"].to_string().contains("admin")
+}
+
+#[tokio::test]
+async fn rest_refuses_whom_grpc_refuses() {
+    let shop = TestShop::start().await;
+    let user = shop.user("ann").await;
+    let camera = shop.api_token(&user, Scope::FramesWrite).await;
+    let revoked = shop.revoked_user("gone").await;
+    let ann = Both::of(&shop, &user.access_token);
+    let (camera, gone) = (Both::of(&shop, &camera), Both::of(&shop, &revoked.access_token));
+    let document = ann.get("/v1/books/openapi.json").await;
+    let (mut for_users, mut for_admins) = (0, 0);
+    for (path, item) in document["paths"].as_object().unwrap() {
+        // The answer to HEAD has no body; it is that to GET.
+        let asked = operations(item).filter(|(name, operation)| *name != "head" && !is_open(operation));
+        for (name, operation) in asked {
+            let method = Method::from_bytes(name.to_uppercase().as_bytes()).unwrap();
+            let ask = async |who: &Both| {
+                let response = who.request(method.clone(), &concrete(path)).send().await.unwrap();
+                let status = response.status().as_u16();
+                let text = response.text().await.unwrap();
+                (status, of_problem(&serde_json::from_str(&text).unwrap_or_default()).code)
+            };
+            let forbidden = (403, "forbidden".to_owned());
+            assert_eq!(ask(&camera).await, forbidden, "{name} {path}");
+            assert_eq!(ask(&gone).await, (401, "invalid_token".to_owned()), "{name} {path}");
+            if is_for_admins(operation) {
+                assert_eq!(ask(&ann).await, forbidden, "{name} {path}");
+                for_admins += 1;
+            } else {
+                let (status, code) = ask(&ann).await;
+                assert!(status != 401 && code != "forbidden", "{name} {path}: {status} {code}");
+                for_users += 1;
+            }
+        }
+    }
+    assert!(for_users >= 12 && for_admins >= 12, "{for_users} {for_admins}");
 }
 
 #[tokio::test]

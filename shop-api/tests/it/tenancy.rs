@@ -97,7 +97,8 @@ async fn ids_of_other_users_look_unknown() {
                 checked += 1;
                 continue;
             }
-            let of_ann = ids.get(path.as_str()).unwrap_or_else(|| panic!("{path} is new: create an item for it"));
+            assert!(ids.contains_key(path.as_str()), "{path} is new: create an item for it");
+            let of_ann = &ids[path.as_str()];
             let without = |(status, mut refused): (u16, Refusal), id: &str| {
                 refused.text = refused.text.replace(id, "…");
                 (status, refused)
