@@ -14,6 +14,7 @@ mod edge;
 mod health;
 mod openapi;
 mod pipeline;
+mod positions;
 mod tenancy;
 mod test_service;
 mod web;

@@ -292,9 +292,10 @@ pub struct RefundBody {
 pub struct PositionView {
     /// Milliseconds from the beginning of the recording.
     pub position_ms: u64,
-    /// When the listener was there, by the clock of the listener's device. The latest one counts.
-    #[schema(value_type = String, format = DateTime)]
-    pub event_time: Timestamp,
+    /// When the listener was there, by the clock of the listener's device: the latest one counts. Missing before the first time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub event_time: Option<Timestamp>,
 }
 
 /// Where a listener is.
