@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures::stream;
 use h2::Reason;
 use shop_api::proto::shop_v1::upload_chunk::Payload;
-use shop_api::proto::shop_v1::{UploadChunk, UploadHeader, ViewCartResponse};
+use shop_api::proto::shop_v1::{UploadChunk, UploadHeader};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tonic::{Code, Request};
@@ -14,6 +14,7 @@ use tonic::{Code, Request};
 use crate::deadlines::Http2;
 use crate::test_service::{TestShop, assert_refused, with_token};
 
+const SIGN_IN: &str = "/auth.v1.AuthenticationService/SignIn";
 const VIEW_CART: &str = "/shop.v1.ShopService/ViewCart";
 /// The beginning of a connection of HTTP/2, and an empty frame of settings.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
@@ -25,11 +26,11 @@ async fn a_client_that_resets_its_calls_is_disconnected() {
     let mut attacker = Http2::connect(&shop).await;
     let mut sent = 0;
     while sent < 10_000 && attacker.ready().await.is_ok() {
-        let Ok((_, mut stream)) = attacker.begin(VIEW_CART, &[]) else { break };
+        // The service waits for the message, so it has not answered when the reset comes.
+        let Ok((_, mut stream)) = attacker.begin(SIGN_IN, &[]) else { break };
+        tokio::task::yield_now().await;
         stream.send_reset(Reason::CANCEL);
         sent += 1;
-        // The requests and their resets are written, so that the server sees both kinds.
-        tokio::task::yield_now().await;
     }
     assert!(sent < 10_000, "the connection is still open");
     shop.shop_client().view_cart(with_token((), &ann.access_token)).await.unwrap();
@@ -68,7 +69,7 @@ async fn connections_beyond_the_bound_wait() {
     let _idle = TcpStream::connect(shop.grpc).await.unwrap();
     // Served when the idle one is closed.
     let answered = shop.shop_client().view_cart(with_token((), &ann.access_token)).await.unwrap();
-    assert_eq!(answered.into_inner(), ViewCartResponse::default());
+    assert!(answered.into_inner().items.is_empty());
 }
 
 #[tokio::test]
@@ -114,15 +115,16 @@ async fn bytes_that_are_no_message_are_refused() {
     let shop = TestShop::start().await;
     let mut client = Http2::connect(&shop).await;
     for (bytes, status) in [
-        // A length without its bytes.
-        (&b"\0\0\0\0\x05"[..], "13"),
+        // A length without its bytes, and a part of a length.
+        (&b"\0\0\0\0\x05"[..], "3"),
+        (&b"\0\0"[..], "3"),
         // A message that is not protobuf.
-        (&b"\0\0\0\0\x02\xff\xff"[..], "13"),
+        (&b"\0\0\0\0\x02\xff\xff"[..], "3"),
         // Nothing.
-        (&b""[..], "13"),
+        (&b""[..], "3"),
     ] {
         client.ready().await.unwrap();
-        let (response, mut stream) = client.begin("/auth.v1.AuthenticationService/SignIn", &[]).unwrap();
+        let (response, mut stream) = client.begin(SIGN_IN, &[]).unwrap();
         stream.send_data(Bytes::from_static(bytes), true).unwrap();
         assert_eq!(crate::deadlines::grpc_status(response.await.unwrap()).await, status, "{bytes:?}");
     }
