@@ -4,9 +4,18 @@
 
 mod access;
 mod auth;
+mod both;
+mod catalogue;
+mod categories;
+mod checkout;
 mod deadlines;
 mod descriptors;
 mod edge;
 mod health;
+mod openapi;
+mod pipeline;
+mod positions;
+mod tenancy;
 mod test_service;
 mod web;
+mod whole_book;
