@@ -2,6 +2,7 @@
 
 use reqwest::Method;
 use reqwest::header::{IF_NONE_MATCH, RANGE};
+use testing::eventually;
 
 use crate::both::{Both, answer};
 use crate::recordings::{Upload, book_for_sale, etag, wav};
@@ -69,6 +70,7 @@ async fn a_preview_is_for_everybody_who_sees_the_book() {
     let ann = Both::of(&shop, &shop.user("ann").await.access_token);
     let book = book_for_sale(&shop, &admin, &wav(2_000_000)).await;
     let path = format!("/v1/books/{book}/preview");
+    eventually("the preview is made", async || ann.send(Method::HEAD, &path, None).await.0 == 200).await;
     let whole = ann.request(Method::GET, &path).send().await.unwrap();
     assert_eq!((whole.status().as_u16(), &whole.headers()["content-type"]), (200, &"audio/flac".parse().unwrap()));
     let content = whole.bytes().await.unwrap();

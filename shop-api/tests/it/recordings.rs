@@ -21,7 +21,7 @@ pub fn wav(bytes: usize) -> Vec<u8> {
     let data = bytes - 44;
     let mut file = [&b"RIFF"[..], &length(36 + data), b"WAVEfmt ", &length(16)].concat();
     // PCM, one channel, samples and bytes a second, bytes and bits of a sample.
-    for field in [&[1, 0, 1, 0][..], &length(8_000), &length(16_000), &[2, 0, 16, 0], b"data", &length(data)] {
+    for field in [&[1_u8, 0, 1, 0][..], &length(8_000), &length(16_000), &[2, 0, 16, 0], b"data", &length(data)] {
         file.extend_from_slice(field);
     }
     let mut random = fastrand::Rng::with_seed(bytes as u64);
@@ -139,10 +139,10 @@ pub async fn answer_of(client: &mut TcpStream) -> String {
     String::from_utf8_lossy(&head[..length]).into_owned()
 }
 
-/// A client that has asked for a file and reads it slowly: its buffers are small.
+/// A client that has asked for a file and reads nothing of it yet. Its buffer is small.
 pub async fn slow_reader(url: &str, path: &str) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
-    socket.set_recv_buffer_size(4_096).unwrap();
+    socket.set_recv_buffer_size(64 << 10).unwrap();
     let mut client = socket.connect(url.trim_start_matches("http://").parse().unwrap()).await.unwrap();
     let head = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
     client.write_all(head.as_bytes()).await.unwrap();

@@ -319,7 +319,10 @@ pub async fn by_other_method(
         Some(&Method::PATCH) => appended(&app, &token, request).await,
         Some(&Method::HEAD) => progressed(&app, &token, request.headers()).await,
         Some(&Method::DELETE) => removed(&app, &token, request.headers()).await,
-        _ => Err(RequestError::MethodNotAllowed.into()),
+        _ => {
+            let reason = "X-HTTP-Method-Override must be HEAD, PATCH or DELETE";
+            Err(RequestError::Malformed(reason.to_owned()).into())
+        }
     })
 }
 
