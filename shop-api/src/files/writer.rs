@@ -25,7 +25,6 @@ use super::hash_state::HashState;
 /// How long an upload without new bytes is kept, and a complete one whose book nobody completes.
 pub const LIFETIME: Duration = Duration::from_secs(24 * 3600);
 /// Bytes of a part.
-#[expect(clippy::cast_possible_truncation, reason = "8 MiB fits into any address space")]
 pub const PART: usize = PART_BYTES as usize;
 
 /// When bytes count.
