@@ -3,6 +3,7 @@
     tus_upload.py make FILE MIB                     writes a WAV file
     tus_upload.py send SERVER TOKEN BOOK FILE CUTS  uploads it; the last line of the output is JSON: cuts, size, bytes sent
     tus_upload.py checked SERVER TOKEN BOOK FILE    uploads it in pieces with checksums, without cuts
+    tus_upload.py abandon SERVER TOKEN BOOK FILE    uploads 9 MiB of it
 
 The client is as published: it knows nothing of the proxy, nor of a server that is killed and started again meanwhile.
 """
@@ -105,12 +106,16 @@ def close(*connections):
             pass
 
 
-def upload(server, token, book, path, **options):
+def uploader(server, token, book, path, **options):
     tus = client.TusClient(server + "/v1/uploads", headers={"Authorization": "Bearer " + token})
     metadata = {"book": book, "filename": os.path.basename(path), "filetype": "audio/wav"}
-    uploader = tus.uploader(path, metadata=metadata, **options)
-    uploader.upload()
-    assert uploader.offset == os.path.getsize(path), uploader.offset
+    return tus.uploader(path, metadata=metadata, **options)
+
+
+def upload(*where, **options):
+    sending = uploader(*where, **options)
+    sending.upload()
+    assert sending.offset == sending.get_file_size(), sending.offset
 
 
 def main():
@@ -124,6 +129,8 @@ def main():
             print(json.dumps({"cuts": proxy.cuts, "size": size, "sent": proxy.sent}))
         case ["checked", server, token, book, path]:
             upload(server, token, book, path, chunk_size=3_000_000, upload_checksum=True)
+        case ["abandon", server, token, book, path]:
+            uploader(server, token, book, path).upload(stop_at=9 << 20)
         case _:
             sys.exit(__doc__)
 
