@@ -65,8 +65,8 @@ pub async fn create(
 }
 
 async fn created(app: &App, admin: Result<ShopAdmin, ApiError>, headers: &HeaderMap) -> Result<Response, ApiError> {
-    tus::check_version(headers)?;
     let ShopAdmin(viewer) = admin?;
+    tus::check_version(headers)?;
     let length = tus::new_length(headers)?;
     app.files.check_length(length)?;
     let ticket = match Described::parse(tus::metadata(headers)?, app.currency)? {
