@@ -9,7 +9,7 @@ mod convert;
 
 use std::sync::Arc;
 
-use accounts::{AccountsService, IssuedTokens, Origin, SecretText};
+use accounts::{AccountError, AccountsService, IssuedTokens, Origin, SecretText};
 use api_kit::error::{ApiError, ServiceError};
 use openid::{OidcError, Provider};
 use tonic::{Request, Response, Status};
@@ -35,6 +35,13 @@ impl AuthGrpc {
         Self { accounts: Arc::clone(&deps.accounts_service), openid: deps.openid.clone() }
     }
 
+    /// The response to a sign-in.
+    async fn signed_in(&self, tokens: Result<IssuedTokens, ApiError>) -> Result<Response<AuthResponse>, Status> {
+        let tokens = tokens.map_err(status_of)?;
+        let state = self.accounts.user_state(tokens.user.id).await.map_err(status_of)?;
+        Ok(Response::new(convert::auth_response(&tokens, &state)))
+    }
+
     async fn sign_in_with_provider(&self, id_token: &str, origin: &Origin) -> Result<IssuedTokens, ApiError> {
         let provider = self.openid.as_deref().ok_or(OidcError::NoProvider)?;
         self.accounts.admit_sign_in(origin).await?;
@@ -50,34 +57,30 @@ fn open<T>(request: Request<T>) -> Result<(T, Origin), Status> {
     Ok((request.into_inner(), origin.ok_or_else(missing)?))
 }
 
-fn signed_in(tokens: &IssuedTokens) -> Response<AuthResponse> {
-    Response::new(convert::auth_response(tokens))
-}
-
 #[tonic::async_trait]
 impl AuthenticationService for AuthGrpc {
     async fn sign_up(&self, request: Request<SignUpRequest>) -> Result<Response<AuthResponse>, Status> {
         let (SignUpRequest { email, password }, origin) = open(request)?;
         let tokens = self.accounts.sign_up(&email, &SecretText::new(password), &origin).await;
-        Ok(signed_in(&tokens.map_err(status_of)?))
+        self.signed_in(tokens.map_err(ApiError::from)).await
     }
 
     async fn sign_in(&self, request: Request<SignInRequest>) -> Result<Response<AuthResponse>, Status> {
         let (SignInRequest { email, password }, origin) = open(request)?;
         let tokens = self.accounts.sign_in(&email, &SecretText::new(password), None, &origin).await;
-        Ok(signed_in(&tokens.map_err(status_of)?))
+        self.signed_in(tokens.map_err(ApiError::from)).await
     }
 
     async fn google_sign_in(&self, request: Request<GoogleSignInRequest>) -> Result<Response<AuthResponse>, Status> {
         let (GoogleSignInRequest { id_token }, origin) = open(request)?;
         let tokens = self.sign_in_with_provider(&id_token, &origin).await;
-        Ok(signed_in(&tokens.map_err(status_of)?))
+        self.signed_in(tokens).await
     }
 
     async fn refresh_token(&self, request: Request<RefreshTokenRequest>) -> Result<Response<AuthResponse>, Status> {
         let (RefreshTokenRequest { refresh_token }, origin) = open(request)?;
         let tokens = self.accounts.refresh(&SecretText::new(refresh_token), &origin).await;
-        Ok(signed_in(&tokens.map_err(status_of)?))
+        self.signed_in(tokens.map_err(ApiError::from)).await
     }
 
     async fn validate_token(
@@ -85,8 +88,15 @@ impl AuthenticationService for AuthGrpc {
         request: Request<ValidateTokenRequest>,
     ) -> Result<Response<ValidateTokenResponse>, Status> {
         let (ValidateTokenRequest { access_token }, _) = open(request)?;
-        let valid = self.accounts.validate(&access_token).await.map_err(status_of)?;
-        Ok(Response::new(convert::validation(valid.as_ref())))
+        let Some(valid) = self.accounts.validate(&access_token).await.map_err(status_of)? else {
+            return Ok(Response::new(ValidateTokenResponse::default()));
+        };
+        match self.accounts.user_state(valid.user.id).await {
+            Ok(state) => Ok(Response::new(convert::validation(&valid, &state))),
+            // The user was deleted in this moment.
+            Err(AccountError::NotFound(_)) => Ok(Response::new(ValidateTokenResponse::default())),
+            Err(error) => Err(status_of(error)),
+        }
     }
 
     async fn request_password_reset(

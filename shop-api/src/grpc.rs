@@ -13,7 +13,10 @@
 //! one call. Messages in memory are bounded, in all.
 
 mod answer;
+pub(crate) mod codec;
 mod deadline;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod guard;
 mod health;
 mod messages;
@@ -51,7 +54,7 @@ use crate::{Config, Deps};
 use guard::{Guard, guard};
 
 pub use deadline::Deadline;
-pub use status::{GrpcError, status_of};
+pub use status::{GrpcError, status_of, stream_error};
 
 /// Methods of the services that are not ours. They say nothing that the published protos do not, and whether the service is ready.
 const STANDARD: [Method; 4] = [
@@ -81,6 +84,8 @@ pub struct Grpc {
     calls: Router,
     reporter: HealthReporter,
     limits: Http2Limits,
+    /// Streams for clients end then.
+    streams_end: CancellationToken,
 }
 
 impl Grpc {
@@ -89,8 +94,8 @@ impl Grpc {
     /// # Errors
     /// When the descriptors are damaged.
     pub fn new(app: &App, config: &Config, deps: &Deps) -> anyhow::Result<Self> {
-        let reporter = HealthReporter::new();
-        let calls = Calls { router: Router::new(), guard: Guard::new(app, config) };
+        let (reporter, streams_end) = (HealthReporter::new(), CancellationToken::new());
+        let calls = Calls { router: Router::new(), guard: Guard::new(app, config, streams_end.clone()) };
         let calls = calls
             .serving(&AuthenticationServiceServer::new(AuthGrpc::new(deps)))
             .serving(&ShopServiceServer::new(ShopGrpc(app.clone())))
@@ -98,7 +103,7 @@ impl Grpc {
             .serving(&HealthServer::new(HealthService::from_health_reporter(reporter.clone())))
             .serving(&reflection().build_v1()?)
             .serving(&reflection().build_v1alpha()?);
-        Ok(Self { calls: calls.router, reporter, limits: limits(&config.grpc) })
+        Ok(Self { calls: calls.router, reporter, limits: limits(&config.grpc), streams_end })
     }
 
     /// Serves `listener` until `stop`. The service `grpc.health.v1.Health` says what `health` says, and from `leaving` on that nothing
@@ -114,11 +119,16 @@ impl Grpc {
         stop: CancellationToken,
     ) -> anyhow::Result<()> {
         let unknown = || async { status_of(GrpcError::UnknownMethod).into_http::<Body>() };
-        let serving = pin!(serve_http2(listener, self.calls.clone().fallback(unknown), self.limits, stop));
-        let reporting = pin!(health::report(&self.reporter, health, leaving));
-        match select(serving, reporting).await {
+        let serving = pin!(serve_http2(listener, self.calls.clone().fallback(unknown), self.limits, stop.clone()));
+        let beside = pin!(async {
+            let streams = async {
+                stop.cancelled().await;
+                self.streams_end.cancel();
+            };
+            tokio::join!(health::report(&self.reporter, health, leaving), streams);
+        });
+        match select(serving, beside).await {
             Either::Left((served, _)) => served,
-            // From then on there is nothing to report.
             Either::Right(((), serving)) => serving.await,
         }
     }

@@ -1,4 +1,4 @@
-//! The response of a call: it ends at the deadline, and its status is counted.
+//! The response of a call: it ends at the deadline, a stream also at the stop of the service, and its status is counted.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::{Code, Status};
 
 use super::status::{GrpcError, status_of};
@@ -31,12 +32,14 @@ impl Answer {
         Self { path: method.path, begin: Instant::now(), code: None }
     }
 
-    /// The response, which ends at `end`.
-    pub fn with(mut self, response: Response, end: Option<Instant>) -> Response {
+    /// The response, which ends at `end`, and at `stop` if there is one.
+    pub fn with(mut self, response: Response, end: Option<Instant>, stop: Option<CancellationToken>) -> Response {
         self.read_code(response.headers());
         response.map(|body| {
-            let end = end.filter(|_| !body.is_end_stream()).map(|end| Box::pin(sleep_until(end)));
-            Body::new(AnswerBody { body: Some(body), answer: self, end })
+            let (end, stop) = if body.is_end_stream() { (None, None) } else { (end, stop) };
+            let end = end.map(|end| Box::pin(sleep_until(end)));
+            let stop = stop.map(|stop| Box::pin(stop.cancelled_owned()));
+            Body::new(AnswerBody { body: Some(body), answer: self, end, stop })
         })
     }
 
@@ -57,19 +60,32 @@ impl Drop for Answer {
 }
 
 struct AnswerBody {
-    /// `None` after the deadline.
+    /// `None` after an early end.
     body: Option<Body>,
     answer: Answer,
     end: Option<Pin<Box<Sleep>>>,
+    stop: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
 }
 
 impl AnswerBody {
-    /// The trailers of a call that has reached its deadline. The service works no longer for it.
-    fn overdue(&mut self) -> Frame<Bytes> {
+    /// Why the call ends early, as soon as it does.
+    fn poll_early_end(&mut self, context: &mut Context<'_>) -> Poll<GrpcError> {
+        if let Some(end) = &mut self.end
+            && end.as_mut().poll(context).is_ready()
+        {
+            return Poll::Ready(GrpcError::DeadlineExceeded);
+        }
+        let Some(stop) = &mut self.stop else { return Poll::Pending };
+        ready!(stop.as_mut().poll(context));
+        Poll::Ready(GrpcError::Stopping)
+    }
+
+    /// The trailers of a call that ends early. The service works no longer for it.
+    fn cut(&mut self, error: GrpcError) -> Frame<Bytes> {
         self.body = None;
         let mut trailers = HeaderMap::new();
         // The status has only headers that we make, so all of them are valid.
-        drop(status_of(GrpcError::DeadlineExceeded).add_header(&mut trailers));
+        drop(status_of(error).add_header(&mut trailers));
         self.answer.read_code(&trailers);
         Frame::trailers(trailers)
     }
@@ -92,9 +108,8 @@ impl HttpBody for AnswerBody {
             }
             return Poll::Ready(polled);
         }
-        let Some(end) = &mut self.end else { return Poll::Pending };
-        ready!(end.as_mut().poll(context));
-        Poll::Ready(Some(Ok(self.overdue())))
+        let error = ready!(self.poll_early_end(context));
+        Poll::Ready(Some(Ok(self.cut(error))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -123,16 +138,31 @@ mod tests {
         server_streaming: true,
     };
 
-    #[tokio::test]
-    async fn a_stream_ends_at_its_deadline() {
+    fn endless() -> Response {
         let endless = stream::unfold((), |()| async {
             tokio::time::sleep(Duration::from_millis(1)).await;
             Some((Ok::<_, std::io::Error>(Bytes::from_static(b"x")), ()))
         });
-        let response = Response::new(Body::from_stream(endless));
+        Response::new(Body::from_stream(endless))
+    }
+
+    async fn status(response: Response) -> String {
+        let collected = response.into_body().collect().await.unwrap();
+        collected.trailers().unwrap()[Status::GRPC_STATUS].to_str().unwrap().to_owned()
+    }
+
+    #[tokio::test]
+    async fn a_stream_ends_at_its_deadline() {
         let end = Instant::now() + Duration::from_millis(30);
-        let collected = Answer::begin(&METHOD).with(response, Some(end)).into_body().collect().await.unwrap();
-        assert_eq!(collected.trailers().unwrap()[Status::GRPC_STATUS], "4");
+        assert_eq!(status(Answer::begin(&METHOD).with(endless(), Some(end), None)).await, "4");
         assert!(Instant::now() >= end);
+    }
+
+    #[tokio::test]
+    async fn a_stream_ends_when_the_service_stops() {
+        let stop = CancellationToken::new();
+        let response = Answer::begin(&METHOD).with(endless(), None, Some(stop.clone()));
+        stop.cancel();
+        assert_eq!(status(response).await, "14");
     }
 }

@@ -15,10 +15,11 @@ use axum::response::Response;
 use futures::FutureExt;
 use http::request::Parts;
 use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
 
 use super::answer::Answer;
 use super::deadline::Deadline;
-use super::messages::{MessageBytes, checked};
+use super::messages::{MessageBytes, Rules, checked};
 use super::status::{GrpcError, status_of};
 use super::web::IsWeb;
 use crate::Config;
@@ -37,13 +38,15 @@ pub struct Guard {
     bytes: MessageBytes,
     /// Time limit for a call of one message each way without a deadline.
     call_limit: Duration,
+    /// Streams for clients end then.
+    stop: CancellationToken,
 }
 
 impl Guard {
     /// The guard of an interface with these settings.
-    pub fn new(app: &App, config: &Config) -> Arc<Self> {
+    pub fn new(app: &App, config: &Config, stop: CancellationToken) -> Arc<Self> {
         let (bytes, call_limit) = (MessageBytes::new(config.grpc.grpc_bytes_in_flight), config.grpc.grpc_call);
-        Arc::new(Self { app: app.clone(), bytes, call_limit })
+        Arc::new(Self { app: app.clone(), bytes, call_limit, stop })
     }
 
     /// Authenticates the caller as far as the method requires it.
@@ -78,11 +81,11 @@ impl Guard {
         let end = deadline.or_within(method.is_unary().then_some(self.call_limit));
         self.within(end, self.admit(method, &mut parts)).await??;
         parts.extensions.insert(deadline);
+        let knows_end = parts.extensions.get::<IsWeb>().is_none();
         // Only admins upload; reflection is a stream that anybody may begin.
-        let is_upload = method.client_streaming && method.access == Access::Admin;
-        let limit = if is_upload { PIECE } else { MESSAGE };
-        let is_web = parts.extensions.get::<IsWeb>().is_some();
-        Ok((Request::from_parts(parts, checked(body, limit, self.bytes.clone(), !is_web)), end))
+        let limit = if method.client_streaming && method.access == Access::Admin { PIECE } else { MESSAGE };
+        let rules = Rules { limit, may_be_empty: method.client_streaming, knows_end };
+        Ok((Request::from_parts(parts, checked(body, rules, self.bytes.clone())), end))
     }
 
     /// The output of `work`, unless the call ends before.
@@ -111,7 +114,7 @@ impl Guard {
 pub async fn guard(State((guard, method)): State<(Arc<Guard>, Method)>, request: Request, next: Next) -> Response {
     let answer = Answer::begin(&method);
     match guard.answer(&method, request, next).await {
-        Ok((response, end)) => answer.with(response, end),
-        Err(error) => answer.with(status_of(error).into_http::<Body>(), None),
+        Ok((response, end)) => answer.with(response, end, method.server_streaming.then(|| guard.stop.clone())),
+        Err(error) => answer.with(status_of(error).into_http::<Body>(), None, None),
     }
 }

@@ -13,19 +13,26 @@ use super::request_id::REQUEST_ID;
 
 const METHODS: [Method; 6] = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
 /// Headers that cross-origin requests may have.
-const REQUEST_HEADERS: [HeaderName; 8] = [
+const REQUEST_HEADERS: [HeaderName; 11] = [
     AUTHORIZATION,
     // EventSource polyfills send it.
     CACHE_CONTROL,
     CONTENT_TYPE,
+    HeaderName::from_static("grpc-timeout"),
     HeaderName::from_static("idempotency-key"),
     HeaderName::from_static("last-event-id"),
     HeaderName::from_static("prefer"),
     HeaderName::from_static("traceparent"),
+    // Clients of grpc-web send them.
+    HeaderName::from_static("x-grpc-web"),
+    HeaderName::from_static("x-user-agent"),
     REQUEST_ID,
 ];
 /// Headers that scripts may read in responses, in addition to the CORS-safelisted ones.
-const RESPONSE_HEADERS: [HeaderName; 7] = [
+const RESPONSE_HEADERS: [HeaderName; 10] = [
+    HeaderName::from_static("grpc-message"),
+    HeaderName::from_static("grpc-status"),
+    HeaderName::from_static("grpc-status-details-bin"),
     LOCATION,
     HeaderName::from_static("preference-applied"),
     HeaderName::from_static("ratelimit"),

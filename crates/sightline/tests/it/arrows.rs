@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// The crates of the workspace that each crate may depend on.
-const ALLOWED: [(&str, &[&str]); 21] = [
+const ALLOWED: [(&str, &[&str]); 22] = [
     ("contracts", &["settings"]),
     ("gallery", &["contracts"]),
     ("rules", &["contracts", "settings"]),
@@ -45,6 +45,7 @@ const ALLOWED: [(&str, &[&str]); 21] = [
             "vision",
         ],
     ),
+    ("shop-api", &["accounts", "api-kit", "contracts", "openid", "platform", "settings", "shop", "store"]),
     (
         "sightline",
         &[
@@ -86,7 +87,7 @@ const ALLOWED: [(&str, &[&str]); 21] = [
 ];
 
 /// Dependencies from outside the workspace that only these crates may have.
-const RESERVED: [(&str, &[&str]); 17] = [
+const RESERVED: [(&str, &[&str]); 21] = [
     ("rdkafka", &["bus"]),
     ("ort", &["vision"]),
     ("image", &["vision"]),
@@ -106,7 +107,11 @@ const RESERVED: [(&str, &[&str]); 17] = [
     ("opentelemetry_sdk", &["platform"]),
     // The collector of the tests decodes what platform encodes.
     ("opentelemetry-proto", &["platform", "testing"]),
-    ("prost", &["platform", "testing"]),
+    ("prost", &["platform", "shop-api", "testing"]),
+    ("tonic", &["shop-api"]),
+    ("tonic-health", &["shop-api"]),
+    ("tonic-reflection", &["shop-api"]),
+    ("tonic-web", &["shop-api"]),
 ];
 
 fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
