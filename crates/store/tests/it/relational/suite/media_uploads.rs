@@ -3,8 +3,8 @@
 use contracts::{AssetKind, BookId, UploadId};
 use jiff::{SignedDuration, Timestamp};
 use store::{
-    Media, MediaKey, MediaUploadRecord, MediaUploadState, MultipartId, NewMediaUpload, PART_BYTES, PartFacts,
-    Relational, UploadProgress, end_media_upload, media_folder, sweep_media,
+    MediaKey, MediaUploadRecord, MediaUploadState, MultipartId, NewMediaUpload, PART_BYTES, PartFacts, Relational,
+    UploadProgress, end_media_upload, media_folder, sweep_media,
 };
 use tempfile::TempDir;
 
