@@ -246,8 +246,9 @@ impl Media for MediaBucket {
         match self.store.get_opts(&self.object(key), options).await {
             Ok(found) => {
                 let description = self.description.clone();
-                let failed =
-                    move |error| StoreError::Unavailable(format!("{doing} in the {description} failed: {error}"));
+                let failed = move |error: Error| {
+                    StoreError::Unavailable(format!("{doing} in the {description} failed: {error}"))
+                };
                 Ok(Some(found.into_stream().map_err(failed).boxed()))
             }
             Err(Error::NotFound { .. }) => Ok(None),
