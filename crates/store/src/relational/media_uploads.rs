@@ -139,7 +139,8 @@ impl Relational {
         self.rows(sql, values![id.uuid()]).await?.iter().map(rows::part).collect()
     }
 
-    /// Records that the object is there. `false` if another writer has taken the upload, it is not open any more, or these are not its bytes.
+    /// Records that the object is there, with the tail in it. `false` if another writer has taken the upload, it is not open any more, or these
+    /// are not its bytes.
     pub async fn complete_media_upload(
         &self,
         id: UploadId,
@@ -148,8 +149,8 @@ impl Relational {
         bytes: u64,
         expires_at: Timestamp,
     ) -> Result<bool, StoreError> {
-        let sql = "UPDATE media_uploads SET state = 'complete', sha256 = $4, length = $3, expires_at = $5 \
-                   WHERE id = $1 AND writer = $2 AND state = 'open' AND received = $3 AND tail_bytes = 0";
+        let sql = "UPDATE media_uploads SET state = 'complete', sha256 = $4, length = $3, expires_at = $5, tail_bytes = 0, \
+                   tail_writer = NULL WHERE id = $1 AND writer = $2 AND state = 'open' AND received = $3";
         let values = values![id.uuid(), writer, number(bytes)?, &sha256[..], expires_at];
         Ok(self.execute(sql, values).await? == 1)
     }
