@@ -57,6 +57,7 @@ on_both! {
     a_declined_payment_leaves_the_cart_to_try_again,
     a_hanging_payment_is_joined_by_the_next_checkout,
     a_changed_cart_replaces_the_order_in_its_way,
+    a_lower_price_replaces_the_order_in_its_way,
     a_free_book_needs_no_payment,
     a_key_is_checked,
 }
@@ -227,4 +228,18 @@ async fn a_key_is_checked(shop: &TestShop) {
     }
     assert_eq!(code(shop.one.checkout(user, Some("a"), None).await), Some("cart_empty"));
     assert_eq!(code(shop.one.checkout(UserId::now(), Some("a"), None).await), Some("no_user"));
+}
+
+async fn a_lower_price_replaces_the_order_in_its_way(shop: &TestShop) {
+    let book = shop.book("Emma", 999).await;
+    let user = shop.shopper("ann", &[book]).await;
+    shop.payments.behave(MockBehaviour::Hang);
+    assert_eq!(code(shop.hasty.checkout(user, None, None).await), Some("payment_pending"));
+    shop.payments.behave(MockBehaviour::Pay);
+    let change = BookFields { price: Some(euro(500)), ..BookFields::default() };
+    shop.one.change_book(book, change, None, &shop.actor).await.unwrap();
+    let cart = shop.one.cart(user).await.unwrap();
+    assert_eq!((cart.total, cart.lines[0].price_before), (Some(euro(500)), Some(euro(999))));
+    assert_eq!(shop.other.checkout(user, None, None).await.unwrap().total, euro(500));
+    assert_eq!(shop.bought(user).await, [book]);
 }
