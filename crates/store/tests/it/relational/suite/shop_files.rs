@@ -37,7 +37,7 @@ async fn to_delete(store: &Relational) -> Vec<MediaKey> {
 }
 
 fn keys<const N: usize>(assets: [&AssetRecord; N]) -> Vec<MediaKey> {
-    let mut keys: Vec<MediaKey> = assets.into_iter().map(|asset| asset.key.clone()).collect();
+    let mut keys: Vec<MediaKey> = assets.into_iter().map(|asset| asset.key).collect();
     keys.sort_by_key(ToString::to_string);
     keys
 }
