@@ -63,17 +63,18 @@ pub(crate) fn inspect(source: &mut Source) -> Result<Movie, SoundError> {
 
 /// The box `moov`, in a file that has all bytes of the boxes at its top.
 fn find_index(source: &mut Source) -> Result<Part, SoundError> {
+    let length = source.length();
     let mut index = None;
     let mut at = 0;
     for _ in 0..MAX_BOXES {
-        let Some(part) = part(source, at, source.length())? else { break };
+        let Some(part) = part(source, at, length)? else { break };
         if &part.kind == b"ftyp" && has_brand_of_audible(source, part)? {
             return Err(Refusal::Encrypted.into());
         }
-        if part.end > source.length() {
+        if part.end > length {
             // What follows the index may be junk, but not its samples.
             if index.is_none() || &part.kind == b"mdat" {
-                let missing = format!("{} bytes are missing", part.end - source.length());
+                let missing = format!("{} bytes are missing", part.end - length);
                 return Err(Refusal::Truncated { missing }.into());
             }
             break;

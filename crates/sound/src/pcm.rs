@@ -81,13 +81,14 @@ impl Pcm {
             let length = self.decoded.first().map_or(0, Vec::len);
             let decoded_end = self.decoded_at.saturating_add(i64::try_from(length).unwrap_or(0));
             let left = self.end - self.position;
-            if decoded_end > self.position && self.decoded_at > self.position {
+            let is_ahead = length > 0 && decoded_end > self.position;
+            if is_ahead && self.decoded_at > self.position {
                 let silence = (self.decoded_at - self.position).min(left).min(i64::from(self.rate));
                 self.planes = vec![vec![0.0; usize::try_from(silence).unwrap_or(0)]; self.channels];
                 self.position += silence;
                 return Ok(true);
             }
-            if decoded_end > self.position {
+            if is_ahead {
                 let skipped = usize::try_from(self.position - self.decoded_at).unwrap_or(0);
                 let count = usize::try_from(left).unwrap_or(usize::MAX).min(length - skipped);
                 self.planes.resize(self.channels, Vec::new());

@@ -85,7 +85,7 @@ fn a_long_mp3_with_tags_is_counted_exactly() {
     bytes.extend_from_slice(b"TAG");
     bytes.resize(bytes.len() + 125, 0);
     let seconds = 20_000.0 * 1152.0 / 44_100.0;
-    let sound = assert_sound(&bytes, (Container::Mp3, Codec::Mp3, 2, 44_100), seconds, 0);
+    let sound = assert_sound(&bytes, (Container::Mp3, Codec::Mp3, 2, 44_100), seconds, 1);
     assert_eq!(sound.title.as_deref(), Some("Emma"));
 }
 
@@ -165,7 +165,9 @@ fn a_failing_source_is_no_refusal() {
     struct Failing(Cursor<Vec<u8>>);
     impl Read for Failing {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-            if self.0.position() > 4000 { Err(io::Error::other("no network")) } else { self.0.read(buffer) }
+            let most = buffer.len().min(512);
+            let is_far = self.0.position() > 4000;
+            if is_far { Err(io::Error::other("no network")) } else { self.0.read(&mut buffer[..most]) }
         }
     }
     impl Seek for Failing {
