@@ -3,8 +3,6 @@
 //! Times are samples of one channel from the start. A demuxer that goes wrong ends the stream or loses a part; it never loops, because
 //! it gets a bounded number of tries and of bytes.
 
-use std::io;
-
 use symphonia::core::audio::Channels;
 use symphonia::core::codecs::CodecParameters;
 use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, AudioDecoderOptions, well_known as codecs};
@@ -199,8 +197,8 @@ impl Demuxer {
                         return Err(Refusal::unsupported("a change of the sample rate within a file").into());
                     }
                 }
-                Err(Error::IoError(error)) if error.kind() == io::ErrorKind::UnexpectedEof => break,
-                Err(Error::IoError(error)) => return Err(SoundError::Source(error)),
+                // The end of the file, or a failure that the source remembers.
+                Err(Error::IoError(_)) => break,
                 Err(_) => broken += 1,
             }
         }

@@ -61,11 +61,6 @@ impl Mpeg {
         self.first.sample_rate
     }
 
-    /// One or two.
-    pub(crate) fn channels(&self) -> u16 {
-        if self.first.mono { 1 } else { 2 }
-    }
-
     /// Samples at the start that are not of the sound.
     pub(crate) fn delay(&self) -> u64 {
         self.info.delay

@@ -28,7 +28,7 @@ fn tone(at: usize) -> f32 {
 
 /// How like the tone the samples are, from 0 to 1, when they begin with sample `start` of it.
 fn likeness(samples: &[f32], start: usize) -> f32 {
-    let (mut product, mut left, mut right) = (0.0, 0.0, 0.0);
+    let (mut product, mut left, mut right) = (0.0_f32, 0.0_f32, 0.0_f32);
     for (place, sample) in samples.iter().enumerate() {
         let expected = tone(start + place);
         product += sample * expected;
