@@ -1,7 +1,7 @@
 //! A media store in an S3 bucket, below a prefix.
 //!
 //! - `objects/<key>`: the objects, and the multipart uploads that become them.
-//! - `tails/<key>/<writer>`: tails of unfinished objects: S3 refuses small parts before the last one.
+//! - `tails/<key>/<upload>/<writer>`: tails of unfinished objects: S3 refuses small parts before the last one.
 //!
 //! A power cut is the bucket's concern: S3 answers when what it has is durable.
 
@@ -65,13 +65,13 @@ impl MediaBucket {
         self.path("objects", &key.to_string())
     }
 
-    /// The path of all tails of a key.
-    fn tails(&self, key: &MediaKey) -> Path {
-        self.path("tails", &key.to_string())
+    /// The path of all tails of an upload. Another upload may have the same key for a moment, when two writers begin at once.
+    fn tails(&self, key: &MediaKey, upload: &MultipartId) -> Path {
+        self.path("tails", &key.to_string()).join(upload.0.as_str())
     }
 
-    fn tail_of(&self, key: &MediaKey, writer: i64) -> Path {
-        self.tails(key).join(writer.to_string())
+    fn tail_of(&self, key: &MediaKey, upload: &MultipartId, writer: i64) -> Path {
+        self.tails(key, upload).join(writer.to_string())
     }
 
     /// The key of an object or a tail at this path.
@@ -97,8 +97,8 @@ impl MediaBucket {
     }
 
     /// Deletes all tails of an upload.
-    async fn delete_tails(&self, key: &MediaKey) -> Result<(), StoreError> {
-        let tails = self.store.list(Some(&self.tails(key))).map_ok(|tail| tail.location);
+    async fn delete_tails(&self, key: &MediaKey, upload: &MultipartId) -> Result<(), StoreError> {
+        let tails = self.store.list(Some(&self.tails(key, upload))).map_ok(|tail| tail.location);
         let tails: Vec<Path> = tails.try_collect().await.map_err(|error| self.failed("listing tails", &error))?;
         for tail in tails {
             self.delete_at(&tail).await?;
@@ -165,17 +165,17 @@ impl Media for MediaBucket {
     async fn put_tail(
         &self,
         key: &MediaKey,
-        _upload: &MultipartId,
+        upload: &MultipartId,
         writer: i64,
         content: Bytes,
     ) -> Result<(), StoreError> {
-        let stored = self.store.put(&self.tail_of(key, writer), content.into()).await;
+        let stored = self.store.put(&self.tail_of(key, upload, writer), content.into()).await;
         stored.map(drop).map_err(|error| self.failed("storing a tail", &error))
     }
 
-    async fn tail(&self, key: &MediaKey, _upload: &MultipartId, writer: i64) -> Result<Option<Bytes>, StoreError> {
+    async fn tail(&self, key: &MediaKey, upload: &MultipartId, writer: i64) -> Result<Option<Bytes>, StoreError> {
         let failed = |error: Error| self.failed("reading a tail", &error);
-        let found = match self.store.get(&self.tail_of(key, writer)).await {
+        let found = match self.store.get(&self.tail_of(key, upload, writer)).await {
             Err(Error::NotFound { .. }) => return Ok(None),
             found => found.map_err(failed)?,
         };
@@ -185,8 +185,8 @@ impl Media for MediaBucket {
         found.bytes().await.map(Some).map_err(failed)
     }
 
-    async fn delete_tail(&self, key: &MediaKey, _upload: &MultipartId, writer: i64) -> Result<(), StoreError> {
-        self.delete_at(&self.tail_of(key, writer)).await
+    async fn delete_tail(&self, key: &MediaKey, upload: &MultipartId, writer: i64) -> Result<(), StoreError> {
+        self.delete_at(&self.tail_of(key, upload, writer)).await
     }
 
     async fn finish(
@@ -209,7 +209,7 @@ impl Media for MediaBucket {
         if facts.bytes != expected {
             return Err(other_parts(&format!("the object has {} bytes, and they have {expected}", facts.bytes)));
         }
-        if let Err(error) = self.delete_tails(key).await {
+        if let Err(error) = self.delete_tails(key, upload).await {
             tracing::warn!(%error, "the object is complete, and the sweep deletes its tails");
         }
         Ok(facts)
@@ -218,7 +218,7 @@ impl Media for MediaBucket {
     async fn abort(&self, key: &MediaKey, upload: &MultipartId) -> Result<(), StoreError> {
         let ended = self.store.abort_multipart(&self.object(key), &upload.0).await;
         missing_is_fine(ended).map_err(|error| self.failed("ending an upload", &error))?;
-        self.delete_tails(key).await
+        self.delete_tails(key, upload).await
     }
 
     async fn put(&self, key: &MediaKey, kind: &str, content: Bytes) -> Result<(), StoreError> {
@@ -246,8 +246,9 @@ impl Media for MediaBucket {
         match self.store.get_opts(&self.object(key), options).await {
             Ok(found) => {
                 let description = self.description.clone();
-                let failed =
-                    move |error| StoreError::Unavailable(format!("{doing} in the {description} failed: {error}"));
+                let failed = move |error: Error| {
+                    StoreError::Unavailable(format!("{doing} in the {description} failed: {error}"))
+                };
                 Ok(Some(found.into_stream().map_err(failed).boxed()))
             }
             Err(Error::NotFound { .. }) => Ok(None),

@@ -7,9 +7,10 @@
 //! - One writer at a time: each takes the upload with a higher number, and what an earlier one records then is refused.
 //! - No row ends before what it names is deleted from the media store ([`crate::sweep_media`]).
 
+mod records;
 mod rows;
 
-use contracts::{AssetKind, BookId, UploadId, UserId};
+use contracts::{AssetKind, BookId, UploadId};
 use jiff::Timestamp;
 
 use super::database::Relational;
@@ -19,107 +20,12 @@ use crate::StoreError;
 use crate::media::{MAX_PARTS, MediaKey, MultipartId, PartFacts};
 use rows::{columns, number, read};
 
+pub use records::{MediaUploadRecord, MediaUploadState, NewMediaUpload, UploadProgress};
+
 /// Maximum number of uploads of an installation. Of requests at the same time a few may exceed it.
 pub const MAX_OPEN_UPLOADS: u32 = 1_000;
 
 const DELETE: &str = "DELETE FROM media_uploads WHERE id = $1";
-
-/// An upload that begins.
-#[derive(Debug, Clone)]
-pub struct NewMediaUpload {
-    /// Its id.
-    pub id: UploadId,
-    /// The book that the file is for.
-    pub book: BookId,
-    /// Who begins it. It is not known any more after the end of the user.
-    pub owner: Option<UserId>,
-    /// What the file is for the book.
-    pub kind: AssetKind,
-    /// The object that the file becomes.
-    pub key: MediaKey,
-    /// Length of the file, if the client told it.
-    pub length: Option<u64>,
-    /// What the client says that it is.
-    pub content_type: String,
-    /// Its name at the client.
-    pub file_name: Option<String>,
-    /// When it ends if nothing is appended.
-    pub expires_at: Timestamp,
-}
-
-/// What became of an upload.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MediaUploadState {
-    /// Bytes may be appended.
-    Open,
-    /// The object is there.
-    Complete {
-        /// SHA-256 of the object.
-        sha256: [u8; 32],
-        /// Its length.
-        bytes: u64,
-    },
-}
-
-/// An upload as it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MediaUploadRecord {
-    /// Its id.
-    pub id: UploadId,
-    /// The book that the file is for.
-    pub book: BookId,
-    /// Who began it, if the user is still there.
-    pub owner: Option<UserId>,
-    /// What the file is for the book.
-    pub kind: AssetKind,
-    /// The object that the file becomes.
-    pub key: MediaKey,
-    /// What the client says that it is.
-    pub content_type: String,
-    /// Its name at the client.
-    pub file_name: Option<String>,
-    /// Length of the file, if the client told it.
-    pub length: Option<u64>,
-    /// Number of durable bytes: those of the parts, and those of the tail.
-    pub offset: u64,
-    /// Number of bytes after the last part.
-    pub tail: u64,
-    /// The writer that has stored them; `None` if there are none.
-    pub tail_writer: Option<i64>,
-    /// Number of parts.
-    pub parts: u32,
-    /// Number of the next part. Numbers have gaps.
-    pub next_number: u32,
-    /// State of a hash after the last part, as the writer wants it; `None` before the first append.
-    pub hash_state: Option<Vec<u8>>,
-    /// Its id in the media store; `None` before the first part.
-    pub multipart: Option<MultipartId>,
-    /// The number of the writer that took it last.
-    pub writer: i64,
-    /// What became of it.
-    pub state: MediaUploadState,
-    /// When it began.
-    pub created_at: Timestamp,
-    /// When it ends if nothing is appended.
-    pub expires_at: Timestamp,
-}
-
-/// What a writer has stored since it took the upload, or since its last record.
-#[derive(Debug, Clone)]
-pub struct UploadProgress {
-    /// The new parts, in the order of their numbers.
-    pub parts: Vec<PartFacts>,
-    /// Number of durable bytes after them, with the tail.
-    pub offset: u64,
-    /// Number of bytes of the tail that this writer has stored; 0 without one.
-    pub tail: u64,
-    /// State of a hash after the last part.
-    pub hash_state: Vec<u8>,
-    /// Length of the file, if it is known from now on.
-    pub length: Option<u64>,
-    /// When the upload ends if nothing more is appended.
-    pub expires_at: Timestamp,
-}
 
 impl Relational {
     /// Begins an upload. `false` if there are [`MAX_OPEN_UPLOADS`] already.
@@ -233,7 +139,8 @@ impl Relational {
         self.rows(sql, values![id.uuid()]).await?.iter().map(rows::part).collect()
     }
 
-    /// Records that the object is there. `false` if another writer has taken the upload, it is not open any more, or these are not its bytes.
+    /// Records that the object is there, with the tail in it. `false` if another writer has taken the upload, it is not open any more, or these
+    /// are not its bytes.
     pub async fn complete_media_upload(
         &self,
         id: UploadId,
@@ -242,8 +149,8 @@ impl Relational {
         bytes: u64,
         expires_at: Timestamp,
     ) -> Result<bool, StoreError> {
-        let sql = "UPDATE media_uploads SET state = 'complete', sha256 = $4, length = $3, expires_at = $5 \
-                   WHERE id = $1 AND writer = $2 AND state = 'open' AND received = $3 AND tail_bytes = 0";
+        let sql = "UPDATE media_uploads SET state = 'complete', sha256 = $4, length = $3, expires_at = $5, tail_bytes = 0, \
+                   tail_writer = NULL WHERE id = $1 AND writer = $2 AND state = 'open' AND received = $3";
         let values = values![id.uuid(), writer, number(bytes)?, &sha256[..], expires_at];
         Ok(self.execute(sql, values).await? == 1)
     }

@@ -242,6 +242,7 @@ mod tests {
         assert_eq!(store.expired_media_uploads(now, 9).await.unwrap(), [id]);
         assert!(store.drop_media_upload(id, now).await.unwrap());
         assert!(!store.delete_media_upload(id).await.unwrap());
+        store.media_deleted(&[new.key]).await.unwrap();
     }
 
     /// Runs every statement of enrolled faces once.

@@ -14,8 +14,8 @@ use super::{Failed, Folder};
 use crate::StoreError;
 use crate::media::MediaStream;
 
-/// Bytes of a block: what one reader holds. Smaller ones would cost more calls than they save memory.
-const BLOCK: u64 = 64 << 10;
+/// Maximum number of bytes of a block: what one reader holds. One who wants to hold less asks for shorter ranges, which are one block each.
+const BLOCK: u64 = 512 << 10;
 
 /// What is left of a range. The file stays readable if it is deleted meanwhile.
 pub(super) struct Reader {
@@ -40,7 +40,7 @@ impl Reader {
     /// The next block; empty at the end.
     fn block(&mut self) -> Result<Bytes> {
         let length = BLOCK.min(self.end - self.at);
-        // At most 64 KiB.
+        // At most 512 KiB.
         let mut block = vec![0; length as usize];
         self.file.read_exact_at(&mut block, self.at)?;
         self.at += length;

@@ -1,7 +1,7 @@
 use contracts::{AssetKind, BookId};
 
 use super::*;
-use crate::media::{Media, PART_BYTES};
+use crate::media::PART_BYTES;
 
 fn opened() -> (tempfile::TempDir, MediaFolder) {
     let root = tempfile::tempdir().unwrap();

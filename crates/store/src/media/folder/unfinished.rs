@@ -204,6 +204,6 @@ fn is_old(path: &Path, older_than: Duration) -> bool {
 
 /// Whether it is an upload with one of these keys. One whose process ended before it wrote the key is not.
 fn is_kept(path: &Path, keep: &BTreeSet<MediaKey>) -> bool {
-    let key = fs::read_to_string(path.join(KEY)).ok().and_then(|key| key.parse().ok());
+    let key = fs::read_to_string(path.join(KEY)).ok().and_then(|key| key.parse::<MediaKey>().ok());
     key.is_some_and(|key| keep.contains(&key))
 }

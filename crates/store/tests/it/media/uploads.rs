@@ -105,6 +105,10 @@ pub async fn a_tail_belongs_to_its_writer(media: &dyn Media) {
         media.delete_tail(&key, &id, 1).await.unwrap();
     }
     assert_eq!(media.tail(&key, &id, 1).await.unwrap(), None);
+    // The end of another upload with this key leaves it.
+    let other = media.begin(&key, "audio/mpeg").await.unwrap();
+    media.abort(&key, &other).await.unwrap();
+    assert_eq!(media.tail(&key, &id, 2).await.unwrap(), Some(bytes(502, 2)));
     // A tail is no part.
     assert_eq!(media.finish(&key, &id, &parts).await.unwrap().bytes, PART_BYTES);
     assert_eq!(media.tail(&key, &id, 2).await.unwrap(), None);
