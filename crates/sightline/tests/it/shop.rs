@@ -34,7 +34,7 @@ impl Setting {
 
     /// Uploads a recording; returns the id of the book and the line about it.
     fn upload(&self, file: &Path, more: &[&str]) -> (String, String) {
-        let arguments = [&["books", "upload", file.to_str().unwrap()], more].concat();
+        let arguments = [&["books", "upload", file.to_str().unwrap()][..], more].concat();
         let line = self.up.command(&arguments).trim().to_owned();
         (line.split(' ').next().unwrap().to_owned(), line)
     }
@@ -109,7 +109,7 @@ async fn a_book_from_upload_to_download() {
 async fn grpc_answers_on_a_port_of_its_own_and_the_web_variant_on_the_port_for_clients() {
     let up = TestServer::start(&[]).await;
     // A message without a byte asks for the server as a whole; the answer is SERVING.
-    let (question, serving) = (vec![0; 5], [0, 0, 0, 0, 2, 8, 1]);
+    let (question, serving) = (vec![0_u8; 5], [0_u8, 0, 0, 0, 2, 8, 1]);
     let client = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
     let check = format!("http://{}/grpc.health.v1.Health/Check", up.grpc);
     let request = client.post(check).header("content-type", "application/grpc").header("te", "trailers");
@@ -183,7 +183,7 @@ async fn what_cannot_be_uploaded_is_refused_by_name() {
     let text = setting.files.path().join("text.mp3");
     std::fs::write(&text, "this is no sound at all. ".repeat(1000)).unwrap();
     let refused = |arguments: &[&str]| {
-        let (success, printed, stderr) = setting.up.outcome(&[&["books", "upload"], arguments].concat());
+        let (success, printed, stderr) = setting.up.outcome(&[&["books", "upload"][..], arguments].concat());
         assert!(!success, "{printed}");
         stderr
     };
@@ -199,7 +199,7 @@ async fn what_cannot_be_uploaded_is_refused_by_name() {
     let other = setting.files.path().join("other.wav");
     std::fs::write(&other, wave::wave(8_000, 3)).unwrap();
     let same_title = ["--title", "Emma", "--author", "Jane Austen"];
-    let stderr = refused(&[&[other.to_str().unwrap()], &same_title[..]].concat());
+    let stderr = refused(&[&[other.to_str().unwrap()][..], &same_title].concat());
     assert!(stderr.contains("another recording") && stderr.contains(&emma), "{stderr}");
 }
 
