@@ -5,8 +5,10 @@
 //! program and the load generator run in separate processes.
 
 mod bus;
+mod catalogue;
 mod child;
 mod children;
+mod downloads;
 mod engine;
 mod face_search;
 mod faces;
@@ -79,6 +81,10 @@ enum Command {
     Soak(soak::SoakBench),
     /// Faces among many enrolled people: searches over HTTP and enrolments, on SQLite and PostgreSQL
     Faces(faces::FacesBench),
+    /// Downloads of the shop, compared with a bare file server of hyper
+    Downloads(downloads::DownloadsBench),
+    /// Pages of a shop with many books, on SQLite and PostgreSQL
+    Catalogue(catalogue::CatalogueBench),
     /// Every bench in turn; prints the name of each one that is skipped because its servers or programs are not given
     All(Box<All>),
     #[command(hide = true)]
@@ -115,6 +121,10 @@ struct All {
     soak: soak::SoakBench,
     #[command(flatten)]
     faces: faces::FacesBench,
+    #[command(flatten)]
+    downloads: downloads::DownloadsBench,
+    #[command(flatten)]
+    catalogue: catalogue::CatalogueBench,
 }
 
 impl Bench {
@@ -137,6 +147,8 @@ impl Bench {
             Command::Overload(bench) => print(&bench.run(&servers, run_length).await?, json),
             Command::Soak(bench) => print(&bench.run(run_length).await?, json),
             Command::Faces(bench) => print(&bench.run(&servers, run_length).await?, json),
+            Command::Downloads(bench) => print(&bench.run(run_length).await?, json),
+            Command::Catalogue(bench) => print(&bench.run(&servers, run_length).await?, json),
             Command::Child(child) => child.run().await,
             Command::All(all) => {
                 print_or_name("bus", all.bus.run(&servers, run_length).await, json)?;
@@ -152,7 +164,9 @@ impl Bench {
                 print_or_name("sign-ins", all.sign_ins.run(run_length).await, json)?;
                 print_or_name("overload", all.overload.run(&servers, run_length).await, json)?;
                 print_or_name("soak", all.soak.run(run_length).await, json)?;
-                print_or_name("faces", all.faces.run(&servers, run_length).await, json)
+                print_or_name("faces", all.faces.run(&servers, run_length).await, json)?;
+                print_or_name("downloads", all.downloads.run(run_length).await, json)?;
+                print_or_name("catalogue", all.catalogue.run(&servers, run_length).await, json)
             }
         }
     }
