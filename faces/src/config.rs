@@ -66,12 +66,14 @@ pub struct SharedArgs {
 }
 
 impl SharedArgs {
-    /// One session, because most of the time nobody waits for a second one.
+    /// One session, because most of the time nobody waits for a second one. It has the threads of all, because a caller waits for it.
+    pub(crate) fn inference(&self) -> InferenceArgs {
+        self.inference.in_one_session(self.models.execution_provider)
+    }
+
     pub(crate) fn pipeline(&self) -> PipelineSettings {
-        let mut inference = self.inference.settings(self.models.execution_provider);
-        inference.threads = 1;
         PipelineSettings {
-            inference,
+            inference: self.inference().settings(self.models.execution_provider),
             decode_threads: self.inference.decode_threads(),
             max_pixels: self.frames.max_frame_pixels,
             // One image of the largest size at a time.

@@ -72,7 +72,7 @@ impl Encoders {
     /// If there is none.
     pub async fn preferred(&self) -> Result<&str, EncodeError> {
         let find = || async {
-            let (_, name) = self.shared.models.with_embeddings(&detector(), None, &self.shared.inference)?;
+            let (_, name) = self.shared.models.with_embeddings(&detector(), None, &self.shared.inference())?;
             Ok(name)
         };
         self.preferred.get_or_try_init(find).await.map(String::as_str)
@@ -253,7 +253,7 @@ pub fn detector() -> DetectorName {
 }
 
 async fn open(model: &str, shared: &SharedArgs) -> Result<Opened, EncodeError> {
-    let (spec, name) = shared.models.with_embeddings(&detector(), Some(model), &shared.inference)?;
+    let (spec, name) = shared.models.with_embeddings(&detector(), Some(model), &shared.inference())?;
     let calibration = Calibration::of(&name).ok_or_else(|| EncodeError::NotMeasured(name.clone()))?;
     let pipeline = Pipeline::start(vec![spec], shared.pipeline()).await.map_err(unopened)?;
     Ok(Opened { pipeline, model: FaceModel { name, calibration } })

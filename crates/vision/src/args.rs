@@ -161,7 +161,19 @@ impl ModelArgs {
     }
 }
 
+/// Maximum number of threads of the only session of a detector. A small model gains little from more of them.
+const MAX_THREADS_OF_ONE_SESSION: usize = 4;
+
 impl InferenceArgs {
+    /// The same threads, at most [`MAX_THREADS_OF_ONE_SESSION`], in one session: an image has its result sooner, and the memory is that
+    /// of one session. Fewer images are processed in the same time than by several sessions.
+    #[must_use]
+    pub fn in_one_session(&self, provider: ExecutionProvider) -> Self {
+        let threads = self.inference_threads(provider).saturating_mul(self.session_threads);
+        let session_threads = self.session_threads.max(threads.min(MAX_THREADS_OF_ONE_SESSION));
+        Self { inference_threads: Some(1), session_threads, ..self.clone() }
+    }
+
     /// How the threads of each detector work.
     pub fn settings(&self, provider: ExecutionProvider) -> InferenceSettings {
         InferenceSettings {
@@ -186,4 +198,35 @@ impl InferenceArgs {
 
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(sessions: Option<usize>, session_threads: usize) -> InferenceArgs {
+        let batch_wait = Duration::ZERO;
+        InferenceArgs {
+            inference_threads: sessions,
+            session_threads,
+            decode_threads: None,
+            batch_size: None,
+            batch_wait,
+        }
+    }
+
+    #[test]
+    fn one_session_has_the_threads_of_all_up_to_four() {
+        let threads = |sessions, session_threads| {
+            let one = args(Some(sessions), session_threads).in_one_session(ExecutionProvider::Cpu);
+            (one.inference_threads(ExecutionProvider::Cpu), one.session_threads)
+        };
+        assert_eq!(threads(1, 1), (1, 1));
+        assert_eq!(threads(2, 1), (1, 2));
+        assert_eq!(threads(2, 2), (1, 4));
+        assert_eq!(threads(64, 1), (1, 4));
+        assert_eq!(threads(2, 6), (1, 6), "a setting of the operator stays");
+        let gpu = args(None, 1).in_one_session(ExecutionProvider::Cuda);
+        assert_eq!(gpu.session_threads, 1, "a GPU has one session, so no further threads");
+    }
 }
