@@ -4,7 +4,7 @@
 1,000 random ranges have the bytes of the file. Of 10,000 forged, foreign, expired and wrong tokens none is served. After a refund nothing
 is served within a second, and a response in progress ends. 200 readers that read next to nothing cost the server little memory.
 
-SIGHTLINE_CHECK_FAKETIME is the path of libfaketime, with which the server makes links that have expired.
+CHECK_FAKETIME is the path of libfaketime, with which the server makes links that have expired.
 """
 
 import http.client
@@ -188,7 +188,7 @@ def slow_readers(server, client, path):
 
 def expired_links(server, book_path):
     """Links that a server made eleven minutes ago."""
-    library = os.environ["SIGHTLINE_CHECK_FAKETIME"]
+    library = os.environ["CHECK_FAKETIME"]
     server.start({"LD_PRELOAD": library, "FAKETIME": "-11m", "FAKETIME_DONT_FAKE_MONOTONIC": "1", "NO_FAKE_STAT": "1"})
     client = Client(server.address)
     book = publish(client, server.admin, recording(1 << 20))

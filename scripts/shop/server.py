@@ -1,7 +1,7 @@
 """A `sightline up` of its own for the checks of the shop, and requests to it.
 
-SIGHTLINE_CHECK_PROGRAM is the program, SIGHTLINE_CHECK_FOLDER an empty folder. Further settings of the server are in the variables that
-begin with SERVER_, such as SERVER_SIGHTLINE_MEDIA_URL. Needs only Python.
+CHECK_PROGRAM is the program, CHECK_FOLDER an empty folder. Further settings of the server are in the variables that
+begin with SERVER_, such as SERVER_SIGHTLINE_MEDIA_URL: the server itself refuses a variable SIGHTLINE_… that is no setting. Needs only Python.
 """
 
 import http.client
@@ -103,8 +103,8 @@ class Server:
     """The process. It can be killed and started again on its folder and port."""
 
     def __init__(self, settings=None):
-        self.program = os.environ["SIGHTLINE_CHECK_PROGRAM"]
-        self.folder = os.environ["SIGHTLINE_CHECK_FOLDER"]
+        self.program = os.environ["CHECK_PROGRAM"]
+        self.folder = os.environ["CHECK_FOLDER"]
         self.log = os.path.join(self.folder, "up.log")
         self.address = f"127.0.0.1:{free_port()}"
         self.process = None
