@@ -11,6 +11,8 @@ use protox::prost_reflect::{DescriptorPool, DynamicMessage, ExtensionDescriptor,
 
 const FOLDER: &str = "../crates/contracts/proto";
 const FILES: [&str; 4] = ["sightline/access.proto", "auth/v1/auth.proto", "shop/v1/shop.proto", "shop/v1/admin.proto"];
+/// The codec of messages.
+const CODEC: &str = "crate::grpc::codec::MessageCodec";
 /// The option of a method that names its access.
 const ACCESS: &str = "sightline.access";
 
@@ -19,8 +21,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(env::var("OUT_DIR")?);
     let mut compiler = Compiler::new([FOLDER])?;
     compiler.include_imports(true).include_source_info(true).open_files(FILES)?;
+    let services = tonic_prost_build::configure().codec_path(CODEC).bytes(".");
     // Without a transport: the clients are for tests, which have their own.
-    tonic_prost_build::configure().build_transport(false).bytes(".").compile_fds(compiler.file_descriptor_set())?;
+    services.build_transport(false).compile_fds(compiler.file_descriptor_set())?;
     compiler.include_source_info(false);
     // Encoded by the compiler, because the types of prost lose options that they do not know.
     fs::write(out.join("descriptors.binpb"), compiler.encode_file_descriptor_set())?;

@@ -13,7 +13,10 @@
 //! one call. Messages in memory are bounded, in all.
 
 mod answer;
+pub(crate) mod codec;
 mod deadline;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod guard;
 mod health;
 mod messages;
@@ -51,7 +54,7 @@ use crate::{Config, Deps};
 use guard::{Guard, guard};
 
 pub use deadline::Deadline;
-pub use status::{GrpcError, status_of};
+pub use status::{GrpcError, status_of, stream_error};
 
 /// Methods of the services that are not ours. They say nothing that the published protos do not, and whether the service is ready.
 const STANDARD: [Method; 4] = [

@@ -316,6 +316,28 @@ pub fn whole_seconds(duration: Duration) -> u64 {
 mod tests {
     use super::*;
 
+    #[derive(Debug, thiserror::Error)]
+    #[error("the total is another one now")]
+    struct Changed;
+
+    impl HttpError for Changed {
+        fn status_and_code(&self) -> (StatusCode, &'static str) {
+            (StatusCode::CONFLICT, "changed")
+        }
+
+        fn facts(&self) -> BTreeMap<String, String> {
+            BTreeMap::from([("total".to_owned(), "1299".to_owned())])
+        }
+    }
+
+    #[test]
+    fn a_problem_has_the_values_for_programs_if_there_are_any() {
+        let problem = |error: ApiError| serde_json::to_value(error.into_problem()).unwrap();
+        let changed = problem(ApiError::from(Changed).in_field("cart"));
+        assert_eq!((&changed["facts"]["total"], &changed["code"]), (&"1299".into(), &"changed".into()));
+        assert_eq!(problem(ServiceError::Busy.into()).get("facts"), None);
+    }
+
     #[test]
     fn transient_bus_errors_are_503_with_retry_after() {
         for error in [

@@ -12,6 +12,7 @@ mod downloads;
 mod engine;
 mod face_search;
 mod faces;
+mod grpc_edge;
 mod indexer;
 mod ingest;
 mod latency;
@@ -68,6 +69,8 @@ enum Command {
     SlowReaders(sse::slow::SlowReadersBench),
     /// Connections that send a byte at a time or nothing: how they slow others, and when they are closed
     SlowConnections(slow_connections::SlowConnectionsBench),
+    /// Idle connections, cancelled calls and large messages of gRPC: their memory, and how they slow others
+    GrpcEdge(grpc_edge::GrpcEdgeBench),
     /// A search among faces that do not fit into memory: in PostgreSQL with pgvector, compared with reading them
     FaceSearch(face_search::FaceSearchBench),
     /// Many sign-ins at once: how they slow frames, and whether response times reveal which addresses have an account
@@ -107,6 +110,8 @@ struct All {
     #[command(flatten)]
     slow_connections: slow_connections::SlowConnectionsBench,
     #[command(flatten)]
+    grpc_edge: grpc_edge::GrpcEdgeBench,
+    #[command(flatten)]
     face_search: face_search::FaceSearchBench,
     #[command(flatten)]
     sign_ins: sign_ins::SignInsBench,
@@ -136,6 +141,7 @@ impl Bench {
             Command::Sse(bench) => print(&bench.run(run_length).await?, json),
             Command::SlowReaders(bench) => print(&bench.run(run_length).await?, json),
             Command::SlowConnections(bench) => print(&bench.run(run_length).await?, json),
+            Command::GrpcEdge(bench) => print(&bench.run(run_length).await?, json),
             Command::FaceSearch(bench) => print(&bench.run(&servers, run_length).await?, json),
             Command::SignIns(bench) => print(&bench.run(run_length).await?, json),
             Command::Overload(bench) => print(&bench.run(&servers, run_length).await?, json),
@@ -153,6 +159,7 @@ impl Bench {
                 print_or_name("sse", all.sse.run(run_length).await, json)?;
                 print_or_name("slow-readers", all.slow_readers.run(run_length).await, json)?;
                 print_or_name("slow-connections", all.slow_connections.run(run_length).await, json)?;
+                print_or_name("grpc-edge", all.grpc_edge.run(run_length).await, json)?;
                 print_or_name("face-search", all.face_search.run(&servers, run_length).await, json)?;
                 print_or_name("sign-ins", all.sign_ins.run(run_length).await, json)?;
                 print_or_name("overload", all.overload.run(&servers, run_length).await, json)?;

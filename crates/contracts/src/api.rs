@@ -26,8 +26,9 @@ pub use faces::{
     NotSame, PhotoAccepted, Rejection, Verification,
 };
 pub use shop::{
-    BookChangeBody, BookView, CartItemView, CartView, CategoryBody, CategoryView, CheckoutBody, DownloadView, KeptOrderView,
-    NewBookBody, OrderLineView, OrderView, PipelineBody, PositionBody, PositionView, PurchaseView, RefundBody, UploadLinkView,
+    BookChangeBody, BookView, CartItemView, CartView, CategoryBody, CategoryView, CheckoutBody, DownloadView,
+    KeptOrderView, NewBookBody, OrderLineView, OrderView, PipelineBody, PositionBody, PositionView, PurchaseView,
+    RefundBody, UploadLinkView,
 };
 pub use streams::{ReportedState, StreamReport, StreamSettings, StreamState, StreamStateView, StreamView};
 pub use subjects::{

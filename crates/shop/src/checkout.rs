@@ -15,7 +15,7 @@ use store::relational::{NewOrder, OpenOrderOutcome, OrderRecord, PaymentRecord};
 use tokio::time::timeout;
 
 use crate::payments::{PaymentOutcome, PaymentRequest};
-use crate::{Shop, ShopError};
+use crate::{Shop, ShopError, money};
 
 /// Orders in the way, or declined ones of the same cart, that one checkout passes.
 const TRIES: u32 = 16;
@@ -96,14 +96,22 @@ impl Shop {
             let new = NewOrder { id: OrderId::now(), user, key: &text, seen_total };
             match self.database().open_order(&new, self.now()).await? {
                 OpenOrderOutcome::Opened(order) => return Ok(order),
-                OpenOrderOutcome::Existing(order) => match &mut key {
+                OpenOrderOutcome::Existing(order) => match (&mut key, order.status) {
                     // The same cart is tried again after its payment was declined.
-                    Key::Cart { after, .. } if order.status == OrderStatus::Declined => *after = Some(order.id),
+                    (Key::Cart { after, .. }, OrderStatus::Declined) => *after = Some(order.id),
+                    (Key::Cart { .. }, OrderStatus::Pending) => {
+                        if self.is_agreed(&order, seen_total).await? {
+                            return Ok(order);
+                        }
+                        self.end_order(&order).await?;
+                    }
+                    (Key::Given(_), OrderStatus::Pending) if seen_total.is_some_and(|seen| seen != order.total) => {
+                        return Err(ShopError::PriceChanged(order.total));
+                    }
                     _ => return Ok(order),
                 },
                 OpenOrderOutcome::Pending(order) => {
-                    let same_cart = order.cart_version == self.database().cart(user).await?.version;
-                    if same_cart && seen_total.is_none_or(|total| total == order.total) {
+                    if self.is_agreed(&order, seen_total).await? {
                         return Ok(order);
                     }
                     self.end_order(&order).await?;
@@ -116,6 +124,13 @@ impl Shop {
             }
         }
         Err(ShopError::CheckoutRunning)
+    }
+
+    /// Whether a pending order is that of the cart as it is, at the total that its user saw last.
+    async fn is_agreed(&self, order: &OrderRecord, seen_total: Option<Money>) -> Result<bool, ShopError> {
+        let cart = self.database().cart(order.user).await?;
+        let seen = seen_total.or_else(|| money::total(cart.lines.iter().filter_map(|line| line.price_seen)));
+        Ok(order.cart_version == cart.version && seen == Some(order.total))
     }
 
     /// Why no order was opened.
@@ -153,7 +168,7 @@ impl Shop {
     async fn pay(&self, order: &OrderRecord) -> Result<OrderRecord, ShopError> {
         let request = PaymentRequest { key: order.id, amount: order.total };
         if order.total.minor == 0 {
-            return self.settle(order, self.free(order)).await;
+            return self.settle(order, &self.free(order)).await;
         }
         let outcome = match timeout(self.0.timing.payment, self.0.payments.pay(&request)).await {
             Ok(Ok(outcome)) => outcome,
@@ -169,7 +184,7 @@ impl Shop {
         match outcome {
             PaymentOutcome::Paid { reference } => {
                 let payment = self.payment(reference, order.total);
-                self.settle(order, payment).await
+                self.settle(order, &payment).await
             }
             PaymentOutcome::Action { url } => Err(ShopError::PaymentAction(url)),
             PaymentOutcome::Declined { why } => {

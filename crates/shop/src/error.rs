@@ -84,7 +84,7 @@ pub enum ShopError {
     #[error("another checkout of yours is in progress; repeat this one in a moment")]
     CheckoutRunning,
     /// The idempotency key belongs to an order that is over.
-    #[error("this idempotency key belongs to an order that was {0}; use another key for a new one")]
+    #[error("this idempotency key belongs to an order that is {0}; use another key for a new one")]
     KeySpent(&'static str),
     /// The cart has no lines.
     #[error("the cart is empty; add a book first")]
@@ -115,10 +115,10 @@ pub enum ShopError {
     )]
     PaymentPending,
     /// A book lacks something that it needs to be sold.
-    #[error("the book cannot be published yet; it has no {}", .0.join(", no "))]
+    #[error("the book cannot be published yet; it has {}", lacking(.0))]
     Incomplete(Vec<&'static str>),
     /// An upload has not all its bytes.
-    #[error("the upload has {offset} bytes{}; send the rest, then finish it", .length.map(|length| format!(" of {length}")).unwrap_or_default())]
+    #[error("the upload has {offset} bytes{}; send the rest, then finish it", of_length(.length))]
     UploadIncomplete {
         /// The bytes that are stored.
         offset: u64,
@@ -163,6 +163,16 @@ fn titles(books: &[(BookId, String)]) -> String {
         0 => named.join(", "),
         more => format!("{} and {more} more", named.join(", ")),
     }
+}
+
+/// What a book lacks, for a message.
+fn lacking(parts: &[&str]) -> String {
+    parts.iter().map(|part| format!("no {part}")).collect::<Vec<_>>().join(", ")
+}
+
+/// The length of an upload for a message, if it is known.
+fn of_length(length: &Option<u64>) -> String {
+    length.map(|length| format!(" of {length}")).unwrap_or_default()
 }
 
 impl ShopError {

@@ -92,6 +92,12 @@ impl Shop {
         if master.is_some_and(|master| master.key == upload.key) {
             return self.make_preview(book.id).await;
         }
+        let book = self.without_fault(book).await?;
+        if book.preview_attempts >= MAX_ATTEMPTS {
+            // Each try ended with its process.
+            let failure = FileFailure::Unreadable("the file could not be read to its end".to_owned());
+            return Err(self.not_finished(upload, &book, failure).await?);
+        }
         if !self.claim(&book).await? {
             return Ok(book);
         }
@@ -109,6 +115,15 @@ impl Shop {
                 Err(ShopError::BookDeleted)
             }
         }
+    }
+
+    /// The fault of the file before, and the tries to read it, do not count for the next one.
+    async fn without_fault(&self, book: BookRecord) -> Result<BookRecord, ShopError> {
+        if book.fault.is_none() {
+            return Ok(book);
+        }
+        self.database().set_book_fault(book.id, None, 0, None, self.now()).await?;
+        self.managed(book.id).await
     }
 
     fn master(

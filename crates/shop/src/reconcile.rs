@@ -23,6 +23,20 @@ impl Shop {
         self.reconcile_kept_orders().await
     }
 
+    /// Takes a message of the payment provider, and asks the provider about the order that it names. A message of an order that is decided, or
+    /// of none of ours, changes nothing.
+    ///
+    /// # Errors
+    /// `Invalid` for a message that the provider did not send. `Unavailable` while the provider cannot be asked.
+    pub async fn payment_message(&self, body: &[u8], signature: Option<&str>) -> Result<(), ShopError> {
+        let named = self.0.payments.webhook(body, signature).await;
+        let Some(id) = named.map_err(|error| ShopError::invalid("message", error.to_string()))? else { return Ok(()) };
+        match self.database().order(id).await? {
+            Some(order) if order.status == OrderStatus::Pending => self.reconcile_order(&order, false).await.map(drop),
+            _ => Ok(()),
+        }
+    }
+
     async fn reconcile_orders(&self) -> Result<(), ShopError> {
         let timing = self.0.timing;
         let abandoned = self.now() - timing.abandon_after;

@@ -13,19 +13,19 @@ const NOT_PAID: &str = "it was not paid in time";
 
 impl Shop {
     /// Grants what was paid. Again: the same.
-    pub(crate) async fn settle(&self, order: &OrderRecord, payment: PaymentRecord) -> Result<OrderRecord, ShopError> {
-        match self.database().settle_order(order.id, &payment, self.now()).await? {
+    pub(crate) async fn settle(&self, order: &OrderRecord, payment: &PaymentRecord) -> Result<OrderRecord, ShopError> {
+        match self.database().settle_order(order.id, payment, self.now()).await? {
             SettleOutcome::Settled(order) => {
                 tracing::info!(order.id = %order.id, books = order.lines.len(), "an order was paid");
                 Ok(order)
             }
             SettleOutcome::Already(order) => over(order),
             SettleOutcome::Declined(order) => {
-                self.give_back(&order, &payment).await;
+                self.give_back(&order, payment).await;
                 over(order)
             }
             SettleOutcome::WrongAmount(order) => {
-                self.give_back(&order, &payment).await;
+                self.give_back(&order, payment).await;
                 Err(ShopError::Internal(format!(
                     "the provider took {} for the order {}, which costs {}",
                     payment.amount, order.id, order.total
@@ -69,13 +69,13 @@ impl Shop {
         abandon: bool,
     ) -> Result<Option<OrderRecord>, ShopError> {
         if order.total.minor == 0 {
-            return self.settle(order, self.free(order)).await.map(Some);
+            return self.settle(order, &self.free(order)).await.map(Some);
         }
         let request = PaymentRequest { key: order.id, amount: order.total };
         let why = match self.ask(&request, abandon).await? {
             Some(PaymentState::Paid { reference, amount }) => {
                 let payment = self.payment(reference, amount);
-                return self.settle(order, payment).await.map(Some);
+                return self.settle(order, &payment).await.map(Some);
             }
             Some(PaymentState::Declined { why }) => why,
             Some(PaymentState::Cancelled) => NOT_PAID.to_owned(),

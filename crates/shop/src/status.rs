@@ -15,6 +15,9 @@ use store::relational::{BookRecord, BookWriteOutcome};
 use crate::catalogue::{for_admin, written};
 use crate::{Book, Shop, ShopError};
 
+/// Longest wait for the work on a book that is to be ready at once.
+const FORCED_WAIT: Duration = Duration::from_secs(30);
+
 /// What a book must have to be sold, besides its preview, which is made from its file.
 pub(crate) fn missing(book: &BookRecord) -> Vec<&'static str> {
     let parts = [
@@ -96,7 +99,7 @@ impl Shop {
     /// `Invalid` for `draft`, and those of the operation.
     pub async fn force_status(&self, id: BookId, status: BookStatus, actor: &Actor) -> Result<Book, ShopError> {
         match status {
-            BookStatus::Ready => self.publish_book(id, actor).await,
+            BookStatus::Ready => self.finish_and_publish(id, actor).await,
             BookStatus::Hidden => self.hide_book(id, actor).await,
             BookStatus::Processing => self.complete(id, Duration::ZERO).await,
             BookStatus::Deleted => {
@@ -105,6 +108,17 @@ impl Shop {
                 Ok(for_admin(deleted))
             }
             BookStatus::Draft => Err(ShopError::invalid("status", "a book cannot be made a draft again; hide it")),
+        }
+    }
+
+    /// Publishes a book whose upload may be complete and not finished: the caller says with one call that all bytes are there, and that it is
+    /// to be sold.
+    async fn finish_and_publish(&self, id: BookId, actor: &Actor) -> Result<Book, ShopError> {
+        match self.complete(id, FORCED_WAIT).await {
+            Ok(book) if matches!(book.status, BookStatus::Ready | BookStatus::Processing) => Ok(book),
+            // It lacks something, or it is hidden.
+            Ok(_) | Err(ShopError::NoFile | ShopError::UploadIncomplete { .. }) => self.publish_book(id, actor).await,
+            Err(error) => Err(error),
         }
     }
 

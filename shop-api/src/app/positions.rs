@@ -18,7 +18,7 @@ impl App {
     /// When the caller may not hear the book.
     pub async fn position(&self, viewer: &Viewer, book: BookId) -> Result<PositionView, ApiError> {
         let found = self.shop.position(&viewer.shop(), book).await.map_err(refused)?;
-        Ok(found.map_or(PositionView { position_ms: 0, event_time: Timestamp::UNIX_EPOCH }, view))
+        Ok(found.map_or(PositionView { position_ms: 0, event_time: None }, view))
     }
 
     /// Tells where the caller is in a book. Of several devices the latest event counts, whichever arrives last.
@@ -38,5 +38,5 @@ impl App {
 }
 
 fn view(Position { at, event_time }: Position) -> PositionView {
-    PositionView { position_ms: u64::try_from(at.as_millis()).unwrap_or(u64::MAX), event_time }
+    PositionView { position_ms: u64::try_from(at.as_millis()).unwrap_or(u64::MAX), event_time: Some(event_time) }
 }

@@ -127,7 +127,7 @@ impl Files {
     /// A draft and an upload for it.
     ///
     /// # Errors
-    /// When a value is refused. What is wrong with the file is found before there is a draft.
+    /// When a value is refused. Then there is no draft.
     pub(super) async fn new_upload(
         &self,
         viewer: &Viewer,
@@ -136,10 +136,16 @@ impl Files {
         let UploadHeaderFacts { book, file_name, content_type, length } = header;
         self.check_length(length)?;
         let admin = self.shop().acting_user(&viewer.shop()).await.map_err(refused)?;
-        let book = self.shop().create_book(book, &viewer.actor()).await.map_err(refused)?;
-        let given = |text: String| Some(text).filter(|text| !text.is_empty());
-        let request = UploadRequest { file_name: given(file_name), content_type: given(content_type), length };
-        self.shop().begin_upload(admin, book.id, request).await.map_err(refused)
+        let book = self.shop().create_book(book, &viewer.actor()).await.map_err(refused)?.id;
+        let request = UploadRequest { file_name: Some(file_name), content_type: Some(content_type), length };
+        match self.shop().begin_upload(admin, book, request).await {
+            Ok(ticket) => Ok(ticket),
+            Err(error) => {
+                // After a failure here too, the draft does no harm: an admin sees it and deletes it.
+                drop(self.shop().delete_book(book, &viewer.actor()).await);
+                Err(refused(error))
+            }
+        }
     }
 
     /// Checks the length of a new upload.

@@ -76,12 +76,12 @@ impl<'a> Iterator for Tags<'a> {
     fn next(&mut self) -> Option<Tag<'a>> {
         let begin = self.0.iter().position(|byte| !b" \t,".contains(byte))?;
         let text = &self.0[begin..];
-        let strong = text.strip_prefix(b"W/");
-        let quoted = strong.unwrap_or(text);
+        let after_weak = text.strip_prefix(b"W/");
+        let quoted = after_weak.unwrap_or(text);
         let inner = quoted.strip_prefix(b"\"")?;
         let end = inner.iter().position(|byte| *byte == b'"')?;
         self.0 = &inner[end + 1..];
-        Some(Tag { weak: strong.is_some(), quoted: &quoted[..end + 2] })
+        Some(Tag { weak: after_weak.is_some(), quoted: &quoted[..end + 2] })
     }
 }
 

@@ -305,7 +305,7 @@ mod tests {
             ("sha1", STANDARD.encode(Sha1::digest(b"hello world"))),
             ("sha256", STANDARD.encode(Sha256::digest(b"hello world"))),
         ] {
-            let sent = headers(&[(UPLOAD_CHECKSUM, &format!("{algorithm} {sum}"))]);
+            let sent = headers(&[(UPLOAD_CHECKSUM, format!("{algorithm} {sum}").as_str())]);
             let checked = |parts: &[&[u8]]| {
                 let mut checksum = Checksum::of(&sent).unwrap().unwrap();
                 parts.iter().for_each(|part| checksum.update(part));

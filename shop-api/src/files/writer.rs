@@ -15,7 +15,8 @@ use futures::TryStreamExt;
 use jiff::Timestamp;
 use shop::Shop;
 use store::{
-    Media, MediaUploadRecord, MediaUploadState, MultipartId, PART_BYTES, PartFacts, Relational, UploadProgress,
+    Media, MediaUploadRecord, MediaUploadState, MultipartId, PART_BYTES, PartFacts, Relational, StoreError,
+    UploadProgress,
 };
 
 use super::error::FileError;
@@ -24,7 +25,6 @@ use super::hash_state::HashState;
 /// How long an upload without new bytes is kept, and a complete one whose book nobody completes.
 pub const LIFETIME: Duration = Duration::from_secs(24 * 3600);
 /// Bytes of a part.
-#[expect(clippy::cast_possible_truncation, reason = "8 MiB fits into any address space")]
 pub const PART: usize = PART_BYTES as usize;
 
 /// When bytes count.
@@ -154,7 +154,10 @@ impl Writer {
         let tail = std::mem::take(&mut self.part).freeze();
         let length = tail.len() as u64;
         if !tail.is_empty() {
-            self.shop.media().put_tail(&self.record.key, &self.multipart, self.record.writer, tail).await?;
+            let stored = self.shop.media().put_tail(&self.record.key, &self.multipart, self.record.writer, tail).await;
+            if let Err(error) = stored {
+                return Err(self.failed(error).await);
+            }
         }
         self.record_progress(length).await?;
         Ok(self.recorded)
@@ -169,8 +172,11 @@ impl Writer {
     async fn store_part(&mut self) -> Result<(), ApiError> {
         let left = self.most.saturating_sub(self.offset());
         let content = std::mem::take(&mut self.part).freeze();
-        let stored = self.shop.media().put_part(&self.record.key, &self.multipart, self.next_number, content).await?;
-        self.unrecorded.push(stored);
+        let media = self.shop.media();
+        match media.put_part(&self.record.key, &self.multipart, self.next_number, content).await {
+            Ok(stored) => self.unrecorded.push(stored),
+            Err(error) => return Err(self.failed(error).await),
+        }
         self.next_number += 1;
         self.parts_end += PART_BYTES;
         self.hashed = 0;
@@ -180,6 +186,16 @@ impl Writer {
         }
         self.part.reserve(PART.min(usize::try_from(left).unwrap_or(PART)));
         Ok(())
+    }
+
+    /// The cause of a failure of the media store: the parts are gone if a newer writer has finished the upload.
+    async fn failed(&self, error: StoreError) -> ApiError {
+        let (id, writer) = (self.record.id, self.record.writer);
+        match self.shop.database().media_upload(id, self.shop.now()).await {
+            Ok(Some(row)) if row.writer == writer && row.state == MediaUploadState::Open => error.into(),
+            Ok(_) => FileError::TakenOver.into(),
+            Err(_) => error.into(),
+        }
     }
 
     /// Records the full parts and the tail, if no newer writer has taken the upload.

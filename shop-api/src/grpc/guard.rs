@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::answer::Answer;
 use super::deadline::Deadline;
-use super::messages::{MessageBytes, checked};
+use super::messages::{MessageBytes, Rules, checked};
 use super::status::{GrpcError, status_of};
 use super::web::IsWeb;
 use crate::Config;
@@ -81,11 +81,11 @@ impl Guard {
         let end = deadline.or_within(method.is_unary().then_some(self.call_limit));
         self.within(end, self.admit(method, &mut parts)).await??;
         parts.extensions.insert(deadline);
+        let knows_end = parts.extensions.get::<IsWeb>().is_none();
         // Only admins upload; reflection is a stream that anybody may begin.
-        let is_upload = method.client_streaming && method.access == Access::Admin;
-        let limit = if is_upload { PIECE } else { MESSAGE };
-        let is_web = parts.extensions.get::<IsWeb>().is_some();
-        Ok((Request::from_parts(parts, checked(body, limit, self.bytes.clone(), !is_web)), end))
+        let limit = if method.client_streaming && method.access == Access::Admin { PIECE } else { MESSAGE };
+        let rules = Rules { limit, may_be_empty: method.client_streaming, knows_end };
+        Ok((Request::from_parts(parts, checked(body, rules, self.bytes.clone())), end))
     }
 
     /// The output of `work`, unless the call ends before.

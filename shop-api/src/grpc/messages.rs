@@ -1,8 +1,8 @@
 //! The body of a request, whose messages are checked by their lengths before they are read.
 //!
 //! A message is one byte (whether it is compressed), its length in four, and its bytes. Guarantees: a message above the limit is refused
-//! when its length has arrived; the bytes of the messages that are being received are bounded, in all calls together; a stream that its
-//! client cancels fails. tonic takes an error with the code `CANCELLED` for the end of the stream, and hyper one kind of reset: half of an
+//! when its length has arrived; the bytes of the messages that are being received are bounded, in all calls together; a body that ends
+//! within a message, and one without a message where there must be one, is refused; a stream that its client cancels fails. tonic takes an error with the code `CANCELLED` for the end of the stream, and hyper one kind of reset: half of an
 //! upload would look like a whole one.
 
 use std::pin::Pin;
@@ -40,18 +40,26 @@ impl MessageBytes {
     }
 }
 
-/// The body of a request, with messages of at most `limit` bytes. It fails with a status. `knows_end`: it is one of HTTP/2, which says
-/// whether the client has ended it.
-pub fn checked(body: Body, limit: usize, bytes: MessageBytes, knows_end: bool) -> Body {
-    let messages = Messages { limit, bytes, head: Vec::new(), left: 0, room: None };
-    Body::new(CheckedBody { body: Some(body), messages, knows_end })
+/// What the body of a request may be.
+pub struct Rules {
+    /// Largest message, in bytes.
+    pub limit: usize,
+    /// Whether the client may send no message at all.
+    pub may_be_empty: bool,
+    /// Whether the body says whether the client has ended it: that of HTTP/2 does.
+    pub knows_end: bool,
+}
+
+/// The body of a request by the `rules`. It fails with a status.
+pub fn checked(body: Body, rules: Rules, bytes: MessageBytes) -> Body {
+    Body::new(CheckedBody { body: Some(body), messages: Messages::new(rules.limit, bytes), rules })
 }
 
 struct CheckedBody {
     /// `None` after a failure.
     body: Option<Body>,
     messages: Messages,
-    knows_end: bool,
+    rules: Rules,
 }
 
 impl HttpBody for CheckedBody {
@@ -64,8 +72,7 @@ impl HttpBody for CheckedBody {
             Some(Ok(frame)) => frame,
             Some(Err(error)) if TooSlow::caused(&error) => return self.failed(GrpcError::TooSlow),
             Some(Err(_)) => return self.failed(GrpcError::Disconnected),
-            None if self.knows_end && !self.is_end_stream() => return self.failed(GrpcError::Disconnected),
-            None => return Poll::Ready(None),
+            None => return self.ended(),
         };
         match frame.data_ref().map_or(Ok(()), |data| self.messages.read(data)) {
             Ok(()) => Poll::Ready(Some(Ok(frame))),
@@ -83,6 +90,18 @@ impl HttpBody for CheckedBody {
 }
 
 impl CheckedBody {
+    /// The end of the body, if it may end here.
+    fn ended(&mut self) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if self.rules.knows_end && !HttpBody::is_end_stream(self) {
+            return self.failed(GrpcError::Disconnected);
+        }
+        let is_missing = self.messages.begun == 0 && !self.rules.may_be_empty;
+        if is_missing || self.messages.is_cut() {
+            return self.failed(GrpcError::Malformed);
+        }
+        Poll::Ready(None)
+    }
+
     /// Reads no more of the body.
     fn failed(&mut self, error: GrpcError) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         self.body = None;
@@ -91,19 +110,33 @@ impl CheckedBody {
 }
 
 /// Where the messages of a body begin.
-struct Messages {
+pub struct Messages {
     limit: usize,
     bytes: MessageBytes,
     /// What has arrived of the bytes before a message.
     head: Vec<u8>,
     /// What is missing of the message.
     left: usize,
+    /// Number of messages that have begun.
+    begun: u64,
     /// Room for the message. It is kept until the next one begins, because the whole one is in memory until then.
     room: Option<OwnedSemaphorePermit>,
 }
 
 impl Messages {
-    fn read(&mut self, mut data: &[u8]) -> Result<(), GrpcError> {
+    /// Those of a body that has not begun, each of at most `limit` bytes.
+    pub const fn new(limit: usize, bytes: MessageBytes) -> Self {
+        Self { limit, bytes, head: Vec::new(), left: 0, begun: 0, room: None }
+    }
+
+    /// The number of messages that have begun.
+    #[cfg(any(test, fuzzing))]
+    pub const fn begun(&self) -> u64 {
+        self.begun
+    }
+
+    /// Reads the next piece of the body.
+    pub fn read(&mut self, mut data: &[u8]) -> Result<(), GrpcError> {
         while !data.is_empty() {
             if self.left > 0 {
                 let taken = self.left.min(data.len());
@@ -132,7 +165,13 @@ impl Messages {
         self.room = Some(self.bytes.take(length)?);
         self.head.clear();
         self.left = length;
+        self.begun += 1;
         Ok(())
+    }
+
+    /// Whether a part of a message has not arrived.
+    pub const fn is_cut(&self) -> bool {
+        self.left > 0 || !self.head.is_empty()
     }
 }
 
@@ -141,7 +180,7 @@ mod tests {
     use super::*;
 
     fn messages(limit: usize, bytes: &MessageBytes) -> Messages {
-        Messages { limit, bytes: bytes.clone(), head: Vec::new(), left: 0, room: None }
+        Messages::new(limit, bytes.clone())
     }
 
     fn message(length: u32) -> Vec<u8> {
@@ -158,7 +197,7 @@ mod tests {
             for piece in sent.chunks(size) {
                 messages.read(piece).unwrap();
             }
-            assert!(messages.left == 0 && messages.head.is_empty(), "pieces of {size}");
+            assert!(messages.begun == 4 && !messages.is_cut(), "pieces of {size}");
         }
     }
 

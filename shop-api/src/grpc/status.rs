@@ -26,6 +26,9 @@ pub enum GrpcError {
     /// The deadline has passed.
     #[error("the deadline of the call has passed; set a later one, or try again")]
     DeadlineExceeded,
+    /// The bytes of the call are no message of its method.
+    #[error("the call has no message, or one that is cut or not of the type that the method takes")]
+    Malformed,
     /// The message is larger than the method allows.
     #[error("a message of this method may have at most {limit} bytes, and this one has {length}; send pieces of 1 MiB")]
     MessageTooLarge {
@@ -46,6 +49,16 @@ pub enum GrpcError {
     /// The client sends too slowly.
     #[error("the message arrived too slowly; try again over a better connection")]
     TooSlow,
+    /// The stream of a client ended before its end.
+    #[error("the stream broke off: {message}; what has arrived of an upload is kept: go on with GetUploadURL")]
+    Stream {
+        /// The status that the same error has elsewhere.
+        status: StatusCode,
+        /// Its stable code.
+        code: &'static str,
+        /// Its message.
+        message: String,
+    },
 }
 
 impl HttpError for GrpcError {
@@ -53,13 +66,14 @@ impl HttpError for GrpcError {
         match self {
             Self::UnknownMethod => (StatusCode::NOT_IMPLEMENTED, "unknown_method"),
             Self::Closed => (StatusCode::FORBIDDEN, "forbidden"),
-            Self::InvalidTimeout => (StatusCode::BAD_REQUEST, "malformed"),
+            Self::InvalidTimeout | Self::Malformed => (StatusCode::BAD_REQUEST, "malformed"),
             Self::DeadlineExceeded => (StatusCode::GATEWAY_TIMEOUT, "deadline_exceeded"),
             Self::MessageTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "message_too_large"),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
             Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
             Self::Disconnected => (StatusCode::BAD_REQUEST, "disconnected"),
             Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, "too_slow"),
+            Self::Stream { status, code, .. } => (*status, *code),
         }
     }
 
@@ -81,6 +95,23 @@ pub fn status_of(error: impl Into<ApiError>) -> Status {
         details.set_retry_info(Some(Duration::from_secs(seconds)));
     }
     Status::with_error_details(grpc_code(error.status(), code), error.to_string(), details)
+}
+
+/// What may be wrong with a stream, besides that it cannot be read.
+const IN_STREAMS: [(StatusCode, &str); 4] = [
+    (StatusCode::PAYLOAD_TOO_LARGE, "message_too_large"),
+    (StatusCode::SERVICE_UNAVAILABLE, "busy"),
+    (StatusCode::REQUEST_TIMEOUT, "too_slow"),
+    (StatusCode::BAD_REQUEST, "disconnected"),
+];
+
+/// The error of a client's stream, with which its handler ends.
+pub fn stream_error(status: &Status) -> ApiError {
+    let details = status.get_error_details();
+    let reason = details.error_info().map(|info| info.reason.as_str()).unwrap_or_default();
+    let known = IN_STREAMS.into_iter().find(|(_, code)| *code == reason);
+    let (http, code) = known.unwrap_or((StatusCode::BAD_REQUEST, "malformed"));
+    GrpcError::Stream { status: http, code, message: status.message().to_owned() }.into()
 }
 
 /// The code of gRPC for an error's status of HTTP and its stable code.
@@ -140,6 +171,18 @@ mod tests {
         ] {
             assert_eq!(code_and_reason(error), (code, reason.to_owned()));
         }
+    }
+
+    #[test]
+    fn an_error_of_a_stream_keeps_its_code() {
+        for (error, code, reason) in [
+            (GrpcError::MessageTooLarge { length: 2, limit: 1 }, Code::ResourceExhausted, "message_too_large"),
+            (GrpcError::TooSlow, Code::DeadlineExceeded, "too_slow"),
+            (GrpcError::Malformed, Code::InvalidArgument, "malformed"),
+        ] {
+            assert_eq!(code_and_reason(stream_error(&status_of(error))), (code, reason.to_owned()));
+        }
+        assert_eq!(code_and_reason(stream_error(&Status::internal("?"))).0, Code::InvalidArgument);
     }
 
     #[test]

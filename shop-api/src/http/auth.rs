@@ -4,13 +4,19 @@
 use accounts::Scope;
 use api_kit::auth::{CALLER_ERRORS, authenticate};
 use api_kit::client_origin::origin;
-use api_kit::describe::{Argument, Requirements, requires};
+use api_kit::describe::{Argument, ErrorResponse, Requirements, requires};
 use api_kit::error::ApiError;
 use axum::extract::FromRequestParts;
 use http::request::Parts;
 
 use crate::app::access::{check_admin, check_user};
 use crate::app::{App, Viewer};
+
+/// The refusals of a credential that is valid.
+const NO_USER: ErrorResponse = ErrorResponse::new(
+    "403",
+    "`forbidden`: the token has fewer scopes than a sign-in, or is an API token; `no_user`: the credential belongs to no user",
+);
 
 /// A user who signed in with all scopes, or an admin.
 pub struct ShopUser(pub Viewer);
@@ -23,6 +29,7 @@ impl Argument for ShopUser {
         requirements.security = None;
         requirements.full_session = true;
         requirements.errors.extend(CALLER_ERRORS);
+        requirements.errors.push(NO_USER);
     }
 }
 

@@ -3,7 +3,6 @@
 use api_kit::error::ApiError;
 use contracts::BookId;
 use contracts::api::{DownloadView, PositionBody, PositionView};
-use jiff::Timestamp;
 use tonic::Request;
 
 use super::request::{invalid, parsed, viewer};
@@ -53,6 +52,5 @@ pub async fn put_position(app: &App, request: Request<PutPositionRequest>) -> Re
 
 /// A position as messages have it. Before the first event there is no time.
 fn wire(PositionView { position_ms, event_time }: PositionView) -> (i64, Option<prost_types::Timestamp>) {
-    let event_time = Some(event_time).filter(|time| *time > Timestamp::UNIX_EPOCH);
     (i64::try_from(position_ms).unwrap_or(i64::MAX), event_time.map(timestamp))
 }

@@ -5,11 +5,12 @@ use bytes::Bytes;
 use contracts::api::NewBookBody;
 use contracts::{BookId, BookStatus, CategorySlug, Currency};
 use futures::{Stream, StreamExt};
-use tonic::{Request, Status, Streaming};
+use tonic::{Request, Streaming};
 
 use super::convert::{audiobook, upload_link};
 use super::request::{given, invalid, parsed, price, viewer, wait};
 use crate::app::{App, ForcedStatus, NewUpload};
+use crate::grpc::stream_error;
 use crate::proto::shop_v1::upload_chunk::Payload;
 use crate::proto::shop_v1::{
     AiProvider, CompleteUploadRequest, CompleteUploadResponse, CreateUploadUrlRequest, CreateUploadUrlResponse,
@@ -20,7 +21,7 @@ use crate::proto::shop_v1::{
 pub async fn upload(app: &App, request: Request<Streaming<UploadChunk>>) -> Result<UploadAudiobookResponse, ApiError> {
     let (viewer, wait) = (viewer(&request)?, wait(&request));
     let mut chunks = request.into_inner();
-    let first = chunks.message().await.map_err(|status| broken(&status))?;
+    let first = chunks.message().await.map_err(|status| stream_error(&status))?;
     let Some(UploadChunk { payload: Some(Payload::Header(header)) }) = first else {
         return Err(RequestError::Malformed("the first message of an upload must be its header".to_owned()).into());
     };
@@ -37,14 +38,8 @@ fn data(chunks: Streaming<UploadChunk>) -> impl Stream<Item = Result<Bytes, ApiE
         Ok(UploadChunk { payload: Some(Payload::Header(_)) }) => {
             Err(RequestError::Malformed("only the first message of an upload is a header".to_owned()).into())
         }
-        Err(status) => Err(broken(&status)),
+        Err(status) => Err(stream_error(&status)),
     })
-}
-
-/// A stream that ended before its end.
-fn broken(status: &Status) -> ApiError {
-    let reason = format!("the upload broke off: {}; what arrived is kept: go on with GetUploadURL", status.message());
-    RequestError::Malformed(reason).into()
 }
 
 /// A draft, and the address that takes its recording.

@@ -292,9 +292,10 @@ pub struct RefundBody {
 pub struct PositionView {
     /// Milliseconds from the beginning of the recording.
     pub position_ms: u64,
-    /// When the listener was there, by the clock of the listener's device. The latest one counts.
-    #[schema(value_type = String, format = DateTime)]
-    pub event_time: Timestamp,
+    /// When the listener was there, by the clock of the listener's device: the latest one counts. Missing before the first time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub event_time: Option<Timestamp>,
 }
 
 /// Where a listener is.
@@ -307,4 +308,30 @@ pub struct PositionBody {
     #[serde(default, deserialize_with = "optional_timestamp", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub event_time: Option<Timestamp>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_tells_what_is_removed_from_what_stays() {
+        let change = |body: &str| serde_json::from_str::<BookChangeBody>(body).unwrap();
+        assert_eq!(change("{}"), BookChangeBody::default());
+        assert_eq!(change(r#"{"language": null}"#).language, Some(None));
+        assert_eq!(change(r#"{"language": "en"}"#).language, Some(Some("en".to_owned())));
+        assert_eq!(change(r#"{"categories": []}"#).categories, Some(Vec::new()));
+        assert!(serde_json::from_str::<BookChangeBody>(r#"{"status": "ready"}"#).is_err());
+    }
+
+    #[test]
+    fn money_in_a_body_is_a_whole_number_and_a_known_currency() {
+        let body = |price: &str| format!(r#"{{"title": "Emma", "author": "Jane Austen", "price": {price}}}"#);
+        let read = |price: &str| serde_json::from_str::<NewBookBody>(&body(price)).map(|new| new.price);
+        assert_eq!(read(r#"{"minor": 1299, "currency": "EUR"}"#).unwrap().map(|price| price.minor), Some(1_299));
+        assert_eq!(read("null").unwrap(), None);
+        for wrong in [r#"{"minor": 12.99, "currency": "EUR"}"#, r#"{"minor": 1, "currency": "EURO"}"#, "1299"] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
 }

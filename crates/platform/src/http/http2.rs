@@ -187,7 +187,7 @@ impl Port {
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let calls = Arc::new(Calls { allowed: self.limits.cancelled, ..Calls::default() });
+        let calls = Arc::new(Calls::new(self.limits.cancelled));
         let (router, min_rate, counted) = (self.router.clone(), self.limits.body, calls.clone());
         let service = service_fn(move |request: Request<Incoming>| {
             let call = Call::begin(&counted);

@@ -79,11 +79,11 @@ impl MockPayments {
             at: self.clock.now(),
             refunded_at: None,
         };
-        self.database.mock_pay(&record).await.map_err(failed)
+        self.database.mock_pay(&record).await.map_err(|error| failed(&error))
     }
 }
 
-fn failed(error: StoreError) -> PaymentError {
+fn failed(error: &StoreError) -> PaymentError {
     PaymentError(format!("the books of the mock provider cannot be used: {error}"))
 }
 
@@ -127,7 +127,7 @@ impl Payments for MockPayments {
 
     async fn find(&self, key: OrderId) -> Result<Option<PaymentState>, PaymentError> {
         self.misbehave().await?;
-        Ok(self.database.mock_payment(key).await.map_err(failed)?.map(state_of))
+        Ok(self.database.mock_payment(key).await.map_err(|error| failed(&error))?.map(state_of))
     }
 
     async fn cancel(&self, request: &PaymentRequest) -> Result<PaymentState, PaymentError> {
@@ -137,7 +137,7 @@ impl Payments for MockPayments {
 
     async fn refund(&self, reference: &str, request: &PaymentRequest) -> Result<String, PaymentError> {
         self.misbehave().await?;
-        if self.database.mock_refund(reference, self.clock.now()).await.map_err(failed)? {
+        if self.database.mock_refund(reference, self.clock.now()).await.map_err(|error| failed(&error))? {
             return Ok(format!("{reference}-refund"));
         }
         Err(PaymentError(format!("the mock provider has no payment {reference} of the order {}", request.key)))

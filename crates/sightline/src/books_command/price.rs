@@ -15,7 +15,7 @@ pub fn parse(text: &str, currency: Currency) -> Result<Money, String> {
         let example = Money { minor: 1299, currency };
         return Err(format!("--price: it must be an amount of {currency} such as {}", amount(example)));
     }
-    let minor = format!("{whole}{fraction:0<digits$}").parse();
+    let minor = format!("{whole}{fraction:0<digits$}").parse::<i64>();
     minor.map(|minor| Money { minor, currency }).map_err(|_| "--price: it is too high".to_owned())
 }
 

@@ -130,7 +130,10 @@ impl<'a> Resumable<'a> {
             return Ok(Upload { path, offset });
         }
         // It has no bytes, or none that count: a new one is told the name of the file.
-        self.again(|| Ok(tus(self.requests.client.delete(&path)?))).await?;
+        match self.again(|| Ok(tus(self.requests.client.delete(&path)?))).await {
+            Err(error) if is_refused_with(&error, &AGAIN) => {}
+            ended => drop(ended?),
+        }
         self.begin(book).await
     }
 

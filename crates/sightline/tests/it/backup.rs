@@ -260,6 +260,6 @@ async fn a_backup_names_what_is_on_servers() {
     assert!(lines.contains("not in this backup: documents (MongoDB)"), "{lines}");
     let entries = folder.path("backup").read_dir().unwrap();
     let files: BTreeSet<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    let expected = ["accounts.sqlite", "admin.token", "blobs", "log", "manifest.json"];
+    let expected = ["accounts.sqlite", "admin.token", "blobs", "log", "manifest.json", "media"];
     assert_eq!(files, expected.map(str::to_owned).into());
 }

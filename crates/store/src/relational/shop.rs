@@ -26,6 +26,8 @@ mod positions;
 mod purchases;
 mod refunds;
 mod settle;
+#[cfg(test)]
+pub(super) mod tests;
 mod words;
 
 use std::time::Duration;

@@ -19,7 +19,9 @@ fn effect_of(sql: &str) -> Effect {
     for statement in &statements {
         let words: Vec<&str> = statement.split(' ').collect();
         let only_adds = match words[..] {
-            ["CREATE", "TABLE" | "EXTENSION", ..] | ["CREATE", "INDEX", ..] | ["CREATE", "VIRTUAL", "TABLE", ..] => true,
+            ["CREATE", "TABLE" | "EXTENSION", ..] | ["CREATE", "INDEX", ..] | ["CREATE", "VIRTUAL", "TABLE", ..] => {
+                true
+            }
             ["ALTER", "TABLE", _, "ADD", "COLUMN", ..] => {
                 let optional = !statement.contains("NOT NULL") || statement.contains("DEFAULT");
                 optional && !statement.contains("UNIQUE") && statement.matches("ADD COLUMN").count() == 1

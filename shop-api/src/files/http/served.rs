@@ -29,35 +29,30 @@ pub fn serve(files: &Files, opened: Opened, method: &Method, headers: &HeaderMap
     let (status, range) = match answer(method, headers, &opened.etag, length) {
         Answer::Whole => (StatusCode::OK, 0..length),
         Answer::Part(range) => (StatusCode::PARTIAL_CONTENT, range),
-        Answer::NotModified => return about(&opened, StatusCode::NOT_MODIFIED, Body::empty()),
+        Answer::NotModified => return about(&opened, StatusCode::NOT_MODIFIED),
         Answer::OtherVersion => return Err(FileError::OtherVersion.into()),
         Answer::OutOfRange => return Ok(out_of_range(length)),
     };
-    let type_of = (header(&opened.content_type)?, disposition(&opened)?);
-    let body_length = range.end - range.start;
-    let part = format!("bytes {}-{}/{length}", range.start, range.end.saturating_sub(1));
-    let mut response = if method == Method::HEAD || body_length == 0 {
-        about(&opened, status, Body::empty())?
-    } else {
+    let mut response = about(&opened, status)?;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, header(&opened.content_type)?);
+    headers.insert(CONTENT_DISPOSITION, disposition(&opened)?);
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(range.end - range.start));
+    if status == StatusCode::PARTIAL_CONTENT {
+        // A range has at least one byte.
+        headers.insert(CONTENT_RANGE, header(&format!("bytes {}-{}/{length}", range.start, range.end - 1))?);
+    }
+    if method != Method::HEAD && !range.is_empty() {
         let user = opened.user().map(|user| user.to_string());
         let place = files.downloads().take(user.as_deref(), 1).map_err(refusal)?;
-        let mut response = about(&opened, status, Body::empty())?;
         *response.body_mut() = Body::new(MediaBody::new(files.clone(), opened, range, place));
-        response
-    };
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, type_of.0);
-    headers.insert(CONTENT_DISPOSITION, type_of.1);
-    headers.insert(CONTENT_LENGTH, HeaderValue::from(body_length));
-    if status == StatusCode::PARTIAL_CONTENT {
-        headers.insert(CONTENT_RANGE, header(&part)?);
     }
     Ok(response)
 }
 
-/// A response with what every response about a file has.
-fn about(opened: &Opened, status: StatusCode, body: Body) -> Result<Response, ApiError> {
-    let mut response = (status, body).into_response();
+/// A response with what every response about a file has, and without its bytes.
+fn about(opened: &Opened, status: StatusCode) -> Result<Response, ApiError> {
+    let mut response = status.into_response();
     let headers = response.headers_mut();
     headers.insert(ETAG, header(&opened.etag)?);
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));

@@ -5,7 +5,7 @@
 //! SHA-256.
 
 use api_kit::describe::{Argument, ErrorResponse, Requirements};
-use api_kit::error::{ApiError, RequestError};
+use api_kit::error::{ApiError, RequestError, ServiceError};
 use api_kit::extract::PathId;
 use api_kit::routes;
 use api_kit::upload::BODY_ERRORS;
@@ -13,11 +13,10 @@ use axum::Json;
 use axum::body::HttpBody;
 use axum::extract::{FromRequest, Request, State};
 use axum::response::{IntoResponse, Response};
-use contracts::BookId;
 use contracts::api::{Problem, UploadLinkView};
-use http::header::{CACHE_CONTROL, CONTENT_RANGE, ETAG, LOCATION};
+use http::header::{CACHE_CONTROL, CONTENT_RANGE, ETAG, InvalidHeaderValue, LOCATION};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use shop::{NewBookFields, UploadTicket};
+use shop::{UploadRequest, UploadTicket};
 use store::{MediaUploadRecord, MediaUploadState, end_media_upload};
 
 use super::metadata::Described;
@@ -25,7 +24,7 @@ use crate::app::App;
 use crate::app::error::refused;
 use crate::files::append::{Appended, pieces};
 use crate::files::error::FileError;
-use crate::files::tus::{self, Checksum, TusError};
+use crate::files::tus::{self, Checksum};
 use crate::files::writer::{self, Commit};
 use crate::files::{UploadHeaderFacts, UploadLink};
 use crate::http::{Routes, ShopAdmin};
@@ -66,14 +65,14 @@ pub async fn create(
 }
 
 async fn created(app: &App, admin: Result<ShopAdmin, ApiError>, headers: &HeaderMap) -> Result<Response, ApiError> {
-    tus::check_version(headers)?;
     let ShopAdmin(viewer) = admin?;
+    tus::check_version(headers)?;
     let length = tus::new_length(headers)?;
     app.files.check_length(length)?;
     let ticket = match Described::parse(tus::metadata(headers)?, app.currency)? {
         Described::Book { book, file_name, content_type } => {
             let admin = app.shop.acting_user(&viewer.shop()).await.map_err(refused)?;
-            let request = shop::UploadRequest { file_name, content_type, length };
+            let request = UploadRequest { file_name, content_type, length };
             app.shop.begin_upload(admin, book, request).await.map_err(refused)?
         }
         Described::New { book, file_name, content_type } => {
@@ -319,7 +318,10 @@ pub async fn by_other_method(
         Some(&Method::PATCH) => appended(&app, &token, request).await,
         Some(&Method::HEAD) => progressed(&app, &token, request.headers()).await,
         Some(&Method::DELETE) => removed(&app, &token, request.headers()).await,
-        _ => Err(RequestError::MethodNotAllowed.into()),
+        _ => {
+            let reason = "X-HTTP-Method-Override must be HEAD, PATCH or DELETE";
+            Err(RequestError::Malformed(reason.to_owned()).into())
+        }
     })
 }
 
@@ -350,8 +352,8 @@ fn of_protocol(outcome: Result<Response, ApiError>) -> Result<Response, ApiError
     Ok(response)
 }
 
-fn internal(error: http::header::InvalidHeaderValue) -> ApiError {
-    api_kit::error::ServiceError::Internal(error.into()).into()
+fn internal(error: InvalidHeaderValue) -> ApiError {
+    ServiceError::Internal(error.into()).into()
 }
 
 /// A request whose body is a part of a file, or all of it.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use accounts::{AccessError, AccountError, Actor, LinkKind, SecretText};
+use accounts::{AccessError, AccountError, Accounts, Actor, LinkKind, SecretText};
 use store::relational::AccessChange;
 use testing::eventually;
 
@@ -28,7 +28,6 @@ pub async fn a_link_returns_what_it_was_signed_for_until_it_expires(accounts: &m
 }
 
 pub async fn a_link_is_of_one_kind_and_no_access_token(accounts: &mut TestAccounts) {
-    use accounts::Accounts;
     accounts.register("ann").await;
     let link = link_of(accounts, "ann").await;
     let token = accounts.sign_in("ann").await.access_token;

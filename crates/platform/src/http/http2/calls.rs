@@ -18,11 +18,16 @@ pub struct Calls {
     finished: AtomicU64,
     cancelled: AtomicU64,
     /// Number of calls that may be cancelled in addition to those that finish.
-    pub allowed: u64,
+    allowed: u64,
     excess: Notify,
 }
 
 impl Calls {
+    /// Those of a connection that may cancel so many calls in addition to those that it finishes.
+    pub fn new(allowed: u64) -> Self {
+        Self { allowed, ..Self::default() }
+    }
+
     fn total(&self) -> u64 {
         let ended = self.finished.load(Ordering::Relaxed) + self.cancelled.load(Ordering::Relaxed);
         ended + u64::from(self.open.load(Ordering::Relaxed))
@@ -117,13 +122,9 @@ impl HttpBody for CallBody {
 mod tests {
     use super::*;
 
-    fn calls(allowed: u64) -> Arc<Calls> {
-        Arc::new(Calls { allowed, ..Calls::default() })
-    }
-
     #[tokio::test]
     async fn cancelled_calls_beyond_the_finished_ones_are_too_many() {
-        let calls = calls(2);
+        let calls = Arc::new(Calls::new(2));
         for _ in 0..3 {
             drop(Call::begin(&calls).until_end_of(Body::empty()));
         }
@@ -138,7 +139,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_connection_with_an_open_call_is_not_idle() {
-        let calls = calls(0);
+        let calls = Arc::new(Calls::new(0));
         let limit = Duration::from_millis(10);
         let call = Call::begin(&calls);
         assert!(tokio::time::timeout(10 * limit, calls.idle(limit)).await.is_err());

@@ -137,7 +137,10 @@ impl Relational {
 
     /// Objects that no book has had since `older_than`, those that have waited longest first.
     pub async fn media_to_delete(&self, older_than: Timestamp, limit: u32) -> Result<Vec<MediaKey>, StoreError> {
-        let sql = "SELECT media_key FROM media_to_delete WHERE since < $1 ORDER BY since, media_key LIMIT $2";
+        // A key that a book got while another call gave it up stays that of the book.
+        let sql = "SELECT d.media_key FROM media_to_delete d WHERE d.since < $1 \
+                   AND NOT EXISTS (SELECT 1 FROM assets a WHERE a.media_key = d.media_key) \
+                   ORDER BY d.since, d.media_key LIMIT $2";
         let rows = self.rows(sql, values![older_than, page_limit(limit)]).await?;
         rows.iter().map(|row| media_key(&row.get::<String>("media_key")?)).collect()
     }

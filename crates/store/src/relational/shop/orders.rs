@@ -60,6 +60,7 @@ const PENDING: &str = concat!(
     order_tables!(),
     " WHERE o.user_id = $1 AND o.status = 'pending' LIMIT 1"
 );
+
 impl Relational {
     /// Opens an order of all that is in the cart of a user, at today's prices. The cart stays as it is until the order is paid.
     pub async fn open_order(&self, new: &NewOrder<'_>, now: Timestamp) -> Result<OpenOrderOutcome, StoreError> {

@@ -29,13 +29,13 @@ fn words(text: &str) -> impl Iterator<Item = String> {
     words.into_iter()
 }
 
-/// No word of a text has this sign.
+/// No word of a text begins with this sign, so none is the beginning of this one.
 fn of_category(category: &CategorySlug) -> String {
-    format!("category={category}")
+    format!("=category-{category}")
 }
 
 fn of_status(status: BookStatus) -> String {
-    format!("status={status}")
+    format!("=status-{status}")
 }
 
 /// All words of a book, each once, with a space between two.
@@ -108,8 +108,8 @@ mod tests {
     fn a_book_has_each_word_once() {
         let categories = ["crime".parse().unwrap(), "science-fiction".parse().unwrap()];
         let text = search_text(["Dune, Dune", "Frank Herbert", ""], &categories, BookStatus::Ready);
-        assert_eq!(text, "dune frank herbert category=crime category=science-fiction status=ready");
-        assert_eq!(search_text(["", "", ""], &[], BookStatus::Draft), "status=draft");
+        assert_eq!(text, "dune frank herbert =category-crime =category-science-fiction =status-ready");
+        assert_eq!(search_text(["", "", ""], &[], BookStatus::Draft), "=status-draft");
     }
 
     #[test]
@@ -119,11 +119,11 @@ mod tests {
         let search = Search::new(Some("Frank her"), Some(&category), &statuses).unwrap();
         assert_eq!(
             search.postgres(),
-            "'frank' & 'category=science-fiction' & 'her':* & ('status=ready' | 'status=hidden')"
+            "'frank' & '=category-science-fiction' & 'her':* & ('=status-ready' | '=status-hidden')"
         );
         assert_eq!(
             search.sqlite(),
-            "\"frank\" AND \"category=science-fiction\" AND \"her\" * AND (\"status=ready\" OR \"status=hidden\")"
+            "\"frank\" AND \"=category-science-fiction\" AND \"her\" * AND (\"=status-ready\" OR \"=status-hidden\")"
         );
         assert!(Search::new(Some("'); --"), None, &statuses).is_none());
         assert!(Search::new(Some("dune"), None, &[]).is_none());
