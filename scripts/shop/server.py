@@ -186,6 +186,11 @@ class Server:
                     return int(line.split()[1]) * 1024
         raise ValueError("the process has no memory")
 
+    @property
+    def is_embedded(self):
+        """Whether the database is the embedded one, which can be read here."""
+        return "SIGHTLINE_DATABASE_URL" not in self.settings
+
     def rows(self, query):
         """Rows of the embedded database. Of a server that was killed, a copy is read: its recovery is for the server to do."""
         with tempfile.TemporaryDirectory() as copy:
