@@ -52,7 +52,7 @@ class Buyers:
         self.stopping, self.lock = threading.Event(), threading.Lock()
         # The token of each user that began to check out, its books, and its order if that was answered.
         self.users, self.abandoned, self.failed = [], 0, []
-        self.threads = [threading.Thread(target=self.run) for _ in range(CLIENTS)]
+        self.threads = [threading.Thread(target=self.run, daemon=True) for _ in range(CLIENTS)]
         for thread in self.threads:
             thread.start()
 
@@ -76,7 +76,7 @@ class Buyers:
         while time.monotonic() < deadline:
             try:
                 answer = client.send(*request, **options)
-                if answer.status < 500 and answer.status != 429:
+                if answer.status < 500 and answer.status != 429 and answer.code != "checkout_running":
                     return answer
             except (OSError, http.client.HTTPException):
                 pass

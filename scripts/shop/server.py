@@ -58,7 +58,7 @@ class Answer:
         """The stable code of a refusal."""
         try:
             return self.json.get("code")
-        except ValueError:
+        except (ValueError, AttributeError):
             return None
 
 
