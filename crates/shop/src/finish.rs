@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::blocking::FileFailure;
 use crate::catalogue::for_admin;
-use crate::previews::MAX_ATTEMPTS;
+use crate::previews::{MAX_ATTEMPTS, UNREADABLE};
 use crate::{Book, Shop, ShopError};
 
 /// Longest time for which a caller may wait.
@@ -161,7 +161,7 @@ impl Shop {
                 tracing::warn!(book.id = %book.id, error = cause, "an uploaded file could not be read and is tried again");
                 return Ok(failure.into());
             }
-            FileFailure::Unreadable(_) => "file_unreadable",
+            FileFailure::Unreadable(_) => UNREADABLE,
         };
         tracing::warn!(book.id = %book.id, upload.id = %upload.id, fault, "an uploaded file was refused");
         end_media_upload(self.database(), self.media().as_ref(), upload.id).await?;

@@ -1,7 +1,7 @@
 //! The status of a book: publishing, hiding, deleting.
 //!
 //! ```text
-//! draft ─▶ processing ─▶ ready ◀─▶ hidden        any ─▶ deleted, for ever
+//! draft ─▶ processing ─▶ ready ◀─▶ hidden        any ─▶ deleted (final)
 //!   ▲──────────┘ price or title missing, or a file that cannot be read
 //! ```
 
@@ -74,7 +74,7 @@ impl Shop {
         }
     }
 
-    /// Deletes a book for ever, and its open upload. Its buyers keep what they bought; its files are deleted when the last of them is gone.
+    /// Deletes a book, which cannot be undone, and its open upload. Its buyers keep what they bought; its files are deleted when the last of them is gone.
     /// Again: nothing happens.
     ///
     /// # Errors
