@@ -165,7 +165,10 @@ impl Shop {
         };
         tracing::warn!(book.id = %book.id, upload.id = %upload.id, fault, "an uploaded file was refused");
         end_media_upload(self.database(), self.media().as_ref(), upload.id).await?;
-        if let Err(error) = self.media().delete(&upload.key).await {
+        // What could not be read may be accepted by another instance at this moment: the regular task deletes it, unless a book has it.
+        if matches!(failure, FileFailure::Refused(_))
+            && let Err(error) = self.media().delete(&upload.key).await
+        {
             tracing::warn!(book.id = %book.id, error = error.to_string(), "a refused file is deleted later");
         }
         // A book that has an older file keeps it, and that one has no fault.

@@ -74,8 +74,8 @@ impl Shop {
         }
     }
 
-    /// Deletes a book, which cannot be undone, and its open upload. Its buyers keep what they bought; its files are deleted when the last of them is gone.
-    /// Again: nothing happens.
+    /// Deletes a book, which cannot be undone, and its open upload. Its buyers keep what they bought; its files are deleted when the last
+    /// buyer is gone. Again: nothing happens.
     ///
     /// # Errors
     /// `NotFound` without such a book.
