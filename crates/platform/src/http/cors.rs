@@ -16,7 +16,7 @@ use super::request_id::REQUEST_ID;
 
 const METHODS: [Method; 6] = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
 /// Headers that cross-origin requests may have.
-const REQUEST_HEADERS: [HeaderName; 23] = [
+const REQUEST_HEADERS: [HeaderName; 24] = [
     AUTHORIZATION,
     // EventSource polyfills send it.
     CACHE_CONTROL,
@@ -29,6 +29,7 @@ const REQUEST_HEADERS: [HeaderName; 23] = [
     // Clients of grpc-web send them.
     HeaderName::from_static("x-grpc-web"),
     HeaderName::from_static("x-user-agent"),
+    HeaderName::from_static("expected-currency"),
     HeaderName::from_static("expected-total-cents"),
     // Downloads in ranges.
     IF_MATCH,
