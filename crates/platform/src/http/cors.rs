@@ -47,7 +47,7 @@ const REQUEST_HEADERS: [HeaderName; 24] = [
     REQUEST_ID,
 ];
 /// Headers that scripts may read in responses, in addition to the CORS-safelisted ones.
-const RESPONSE_HEADERS: [HeaderName; 23] = [
+const RESPONSE_HEADERS: [HeaderName; 24] = [
     ACCEPT_RANGES,
     CONTENT_DISPOSITION,
     CONTENT_RANGE,
@@ -65,6 +65,7 @@ const RESPONSE_HEADERS: [HeaderName; 23] = [
     HeaderName::from_static("tus-max-size"),
     HeaderName::from_static("tus-resumable"),
     HeaderName::from_static("tus-version"),
+    HeaderName::from_static("upload-defer-length"),
     HeaderName::from_static("upload-expires"),
     HeaderName::from_static("upload-length"),
     HeaderName::from_static("upload-metadata"),
