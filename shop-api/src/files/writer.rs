@@ -45,12 +45,12 @@ pub struct Writer {
     length: Option<u64>,
     /// The part that is being filled; at first the tail.
     part: BytesMut,
-    /// Bytes of `part` that `flowing` has.
+    /// Bytes of `part` that are in `hash`.
     hashed: usize,
     /// The hash of all bytes so far, but for less than a block.
-    flowing: HashState,
+    hash: HashState,
     /// The hash of the full parts.
-    at_part: HashState,
+    parts_hash: HashState,
     /// Bytes of the full parts.
     parts_end: u64,
     /// Number of the next part.
@@ -81,7 +81,7 @@ impl Writer {
         check(&record, offset, length, most)?;
         let multipart = multipart(database, media, &record).await?;
         let tail = tail(media, &record, &multipart).await?;
-        let at_part = hash_state(&record)?;
+        let parts_hash = hash_state(&record)?;
         let mut part = BytesMut::with_capacity(PART.min(capacity(most, offset, tail.len())));
         part.extend_from_slice(&tail);
         let mut writer = Self {
@@ -90,7 +90,7 @@ impl Writer {
             parts_end: record.offset - record.tail,
             next_number: record.next_number,
             length: length.filter(|_| record.length.is_none()),
-            flowing: at_part.clone(),
+            hash: parts_hash.clone(),
             hashed: 0,
             unrecorded: Vec::new(),
             record,
@@ -98,9 +98,9 @@ impl Writer {
             commit,
             most,
             part,
-            at_part,
+            parts_hash,
         };
-        writer.hash();
+        writer.hash_arrived();
         Ok(writer)
     }
 
@@ -131,7 +131,7 @@ impl Writer {
             let room = PART - self.part.len();
             let piece = content.split_to(room.min(content.len()));
             self.part.extend_from_slice(&piece);
-            self.hash();
+            self.hash_arrived();
             if self.part.len() == PART {
                 self.store_part().await?;
             }
@@ -159,9 +159,9 @@ impl Writer {
         Ok(self.recorded)
     }
 
-    /// Hashes what came.
-    fn hash(&mut self) {
-        self.hashed += self.flowing.update(&self.part[self.hashed..]);
+    /// Hashes the bytes of the part that are not hashed yet, but for less than a block.
+    fn hash_arrived(&mut self) {
+        self.hashed += self.hash.update(&self.part[self.hashed..]);
     }
 
     /// Stores the full part.
@@ -176,7 +176,7 @@ impl Writer {
         self.next_number += 1;
         self.parts_end += PART_BYTES;
         self.hashed = 0;
-        self.at_part = self.flowing.clone();
+        self.parts_hash = self.hash.clone();
         if self.commit == Commit::EachPart {
             self.record_progress(0).await?;
         }
@@ -200,7 +200,7 @@ impl Writer {
             parts: std::mem::take(&mut self.unrecorded),
             offset: self.parts_end + tail,
             tail,
-            hash_state: self.at_part.store(),
+            hash_state: self.parts_hash.store(),
             length: self.length.take(),
             expires_at: self.shop.upload_expires_at(),
         };
