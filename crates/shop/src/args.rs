@@ -32,7 +32,7 @@ pub struct ShopArgs {
     #[arg(long, env = "SIGHTLINE_MEDIA_LINKS", default_value = "proxy", value_enum, value_name = "HOW")]
     pub media_links: MediaLinks,
 
-    /// How long an upload is kept to which nobody appends, and a complete one whose book nobody completes
+    /// How long an upload is kept that gets no further bytes, or whose book nobody completes
     #[arg(long, env = "SIGHTLINE_MEDIA_UPLOAD_LIFETIME", default_value = "24h", value_name = "DURATION",
         value_parser = duration(Duration::from_secs(60)..=Duration::from_secs(30 * 24 * 60 * 60)))]
     pub media_upload_lifetime: Duration,

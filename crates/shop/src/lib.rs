@@ -157,7 +157,7 @@ impl Shop {
         self.0.max_upload
     }
 
-    /// When an upload ends to which nobody appends after now.
+    /// The end of an upload that gets no bytes after now.
     pub fn upload_expires_at(&self) -> Timestamp {
         self.now() + self.0.upload_lifetime
     }
