@@ -286,7 +286,8 @@ fn capacity(most: u64, offset: u64, tail: usize) -> usize {
     usize::try_from(most.saturating_sub(offset)).unwrap_or(PART).saturating_add(tail)
 }
 
-fn expires_at(now: Timestamp) -> Timestamp {
+/// When an upload is deleted to which bytes came `now`, if no further ones come.
+pub fn expires_at(now: Timestamp) -> Timestamp {
     now.checked_add(LIFETIME).unwrap_or(Timestamp::MAX)
 }
 
