@@ -6,8 +6,6 @@
 //! [`Writer::close`], so a body with a wrong checksum changes nothing. At most one part is in memory. SHA-256 is computed as the bytes
 //! come, and its state is recorded with them.
 
-use std::time::Duration;
-
 use api_kit::error::{ApiError, ServiceError};
 use bytes::{Bytes, BytesMut};
 use contracts::UploadId;
@@ -22,8 +20,6 @@ use store::{
 use super::error::FileError;
 use super::hash_state::HashState;
 
-/// How long an upload without new bytes is kept, and a complete one whose book nobody completes.
-pub const LIFETIME: Duration = Duration::from_secs(24 * 3600);
 /// Bytes of a part.
 pub const PART: usize = PART_BYTES as usize;
 
@@ -206,7 +202,7 @@ impl Writer {
             tail,
             hash_state: self.parts_hash.store(),
             length: self.length.take(),
-            expires_at: expires_at(self.shop.now()),
+            expires_at: self.shop.upload_expires_at(),
         };
         let database = self.shop.database();
         if !database.append_media_upload(self.record.id, self.record.writer, &progress).await? {
@@ -286,11 +282,6 @@ fn capacity(most: u64, offset: u64, tail: usize) -> usize {
     usize::try_from(most.saturating_sub(offset)).unwrap_or(PART).saturating_add(tail)
 }
 
-/// When an upload is deleted to which bytes came `now`, if no further ones come.
-pub fn expires_at(now: Timestamp) -> Timestamp {
-    now.checked_add(LIFETIME).unwrap_or(Timestamp::MAX)
-}
-
 /// Makes the file of an upload whose bytes are all there, and records its hash. Again, also after a crash in between: the same.
 ///
 /// # Errors
@@ -314,7 +305,7 @@ pub async fn finish(shop: &Shop, id: UploadId) -> Result<(u64, [u8; 32]), ApiErr
     }
     let rest = joined(database, media, &record).await?;
     let sha256 = hash_state(&record)?.finish(&rest);
-    let expires_at = expires_at(now);
+    let expires_at = shop.upload_expires_at();
     if database.complete_media_upload(id, record.writer, &sha256, stored, expires_at).await? {
         return Ok((stored, sha256));
     }

@@ -61,7 +61,12 @@ fn patience(seconds: u64) -> Timing {
 }
 
 fn args() -> ShopArgs {
-    ShopArgs { shop_currency: Currency::EUR, shop_book_bytes: 16 << 20, media_links: MediaLinks::Proxy }
+    ShopArgs {
+        shop_currency: Currency::EUR,
+        shop_book_bytes: 16 << 20,
+        media_links: MediaLinks::Proxy,
+        media_upload_lifetime: Duration::from_secs(24 * 3_600),
+    }
 }
 
 pub fn euro(minor: i64) -> Money {

@@ -221,7 +221,7 @@ async fn appended(app: &App, token: &str, request: Request) -> Result<Response, 
     }
     let what = Appended { offset, length, declared, commit: Commit::EachPart, checksum };
     let stored = app.files.append(&upload, what, pieces(body)).await?;
-    let expires_at = if stored > offset { writer::expires_at(app.shop.now()) } else { upload.expires_at };
+    let expires_at = if stored > offset { app.shop.upload_expires_at() } else { upload.expires_at };
     if upload.length.or(length) == Some(stored) {
         writer::finish(&app.shop, upload.id).await?;
     }
