@@ -15,12 +15,10 @@ pub mod access;
 mod admin;
 mod cart;
 mod catalogue;
-pub mod error;
 mod orders;
 pub mod pipeline;
 mod positions;
 mod uploads;
-mod viewer;
 mod views;
 
 use std::ops::Deref;
@@ -40,7 +38,6 @@ use crate::{Config, Deps};
 pub use catalogue::{BookList, DEFAULT_PAGE, MAX_PAGE};
 pub use orders::MOST_PURCHASES;
 pub use uploads::{ForcedStatus, NewUpload};
-pub use viewer::Viewer;
 
 /// Largest JSON body, in bytes: a description with the escapes of JSON.
 const JSON_BYTES: usize = 64 << 10;

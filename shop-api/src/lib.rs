@@ -11,16 +11,19 @@
 //! Guarantees: both protocols answer alike, because one application layer serves both ([`app`]). Who may call a method is said in the
 //! protos, and refused by default ([`grpc`]). Files are never in memory as a whole ([`files`]).
 
-mod admin_v1;
 pub mod app;
-mod auth_v1;
 mod config;
+mod error;
 pub mod files;
 pub mod grpc;
 mod http;
 pub mod program;
 pub mod proto;
-mod shop_v1;
+mod viewer;
+
+#[cfg(test)]
+#[path = "../../fuzz/replay.rs"]
+mod replay;
 
 use std::sync::Arc;
 
@@ -40,6 +43,7 @@ use app::App;
 use grpc::Grpc;
 
 pub use config::{Config, GrpcArgs, ProxyArgs};
+pub use viewer::Viewer;
 
 /// Dependencies of the service.
 #[derive(Clone)]
@@ -105,7 +109,7 @@ pub async fn run(config: Config, deps: Deps, ports: Ports, stop: CancellationTok
         }
     };
     let working = async {
-        deps.shop.work(stop.clone()).await;
+        Box::pin(deps.shop.work(stop.clone())).await;
         Ok(())
     };
     tokio::try_join!(serving, Box::pin(calls), Box::pin(working))?;
