@@ -289,7 +289,7 @@ async fn serve_grpc(
 
 /// Finishes payments, previews and deletions of the shop until `stop`.
 async fn work_in_shop(shop: Shop, stop: CancellationToken) -> anyhow::Result<()> {
-    shop.work(stop).await;
+    Box::pin(shop.work(stop)).await;
     Ok(())
 }
 
