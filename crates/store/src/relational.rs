@@ -1,4 +1,4 @@
-//! Accounts in PostgreSQL or SQLite: users, credentials, revocations, quotas, the audit log, and enrolled faces (`faces`).
+//! Accounts in PostgreSQL or SQLite: users, credentials, revocations, quotas, the audit log, enrolled faces (`faces`), and the shop (`shop`).
 //!
 //! Stores and returns records; `accounts` makes the decisions. Passwords and tokens arrive as hashes only.
 //! Guarantees: a write is committed before its call returns; of several concurrent attempts to use a token or claim a name
@@ -27,6 +27,7 @@ mod quota;
 mod revocations;
 mod rows_with;
 mod sessions;
+mod shop;
 mod signing_keys;
 mod sweep;
 mod transaction;
@@ -63,5 +64,11 @@ pub use passwords::{PasswordHash, PasswordReset, TokenHash};
 pub use quota::{Charge, ChargeOutcome};
 pub use revocations::{Revocation, RevocationKind};
 pub use sessions::{NewSession, RotationOutcome, SessionRecord};
+pub use shop::{
+    AssetRecord, AssetWriteOutcome, BookChange, BookFilter, BookRecord, BookWriteOutcome, CartLine, CartOutcome,
+    CartRecord, CategoryRecord, KeptOrderRecord, MAX_CART_LINES, MAX_CATEGORIES, MAX_CATEGORIES_OF_BOOK, MAX_SHOP_PAGE,
+    MockPaymentRecord, MockPaymentState, NewBook, NewOrder, OpenOrderOutcome, OrderLine, OrderRecord, PaymentRecord,
+    Position, PurchaseRecord, RefundOutcome, SettleOutcome,
+};
 pub use signing_keys::{KeyRotation, SigningKeyRecord, VerifyingKeyRecord};
 pub use user_records::{AccessChange, NewUser, ProfileChange, Role, UserLimit, UserRecord, UserWriteOutcome};

@@ -7,6 +7,10 @@ pub mod face_models;
 pub mod faces;
 pub mod merging;
 pub mod quota;
+pub mod shop_books;
+pub mod shop_files;
+pub mod shop_orders;
+pub mod shop_users;
 pub mod subjects;
 pub mod uploads;
 pub mod users;
@@ -91,6 +95,35 @@ macro_rules! for_each_guarantee {
             answers::an_answer_is_used_until_it_is_forgotten,
             answers::an_answer_from_before_a_change_is_not_cached_after_it,
             answers::without_its_cache_the_database_answers,
+            shop_books::a_book_reads_back_as_it_was,
+            shop_books::of_many_changes_of_one_version_one_is_stored,
+            shop_books::a_deleted_book_is_not_changed_and_not_listed,
+            shop_books::books_are_found_by_words_category_and_status,
+            shop_books::a_changed_book_is_found_by_its_new_words_alone,
+            shop_books::books_are_listed_without_gap_or_repeat,
+            shop_books::a_book_has_accepted_categories_only,
+            shop_books::a_removed_category_is_on_no_book,
+            shop_files::a_replaced_file_is_deleted_later,
+            shop_files::an_object_whose_file_was_never_stored_is_deleted,
+            shop_files::the_files_of_a_deleted_book_stay_until_its_last_buyer_is_gone,
+            shop_files::the_work_on_a_book_is_claimed_by_one,
+            shop_files::books_that_stay_in_processing_are_found,
+            shop_orders::of_many_checkouts_one_order_is_opened_and_paid,
+            shop_orders::a_paid_order_reads_back_as_it_was_opened,
+            shop_orders::what_cannot_be_sold_is_refused_and_stays_in_the_cart,
+            shop_orders::a_cart_has_no_more_books_than_its_limit,
+            shop_orders::a_changed_price_is_told_before_it_is_paid,
+            shop_orders::a_user_has_one_pending_order,
+            shop_orders::a_payment_is_that_of_one_order,
+            shop_orders::a_refund_takes_the_books_back_once,
+            shop_orders::of_many_refunds_of_an_order_one_begins,
+            shop_orders::the_books_of_the_mock_have_one_payment_for_a_key,
+            shop_users::of_two_devices_the_one_that_played_last_counts,
+            shop_users::a_deleted_user_leaves_orders_without_a_name,
+            shop_users::a_payment_of_a_deleted_user_is_told_and_paid_back,
+            shop_users::a_kept_order_that_nobody_paid_ends,
+            shop_users::a_user_is_deleted_during_its_checkout,
+            shop_users::kept_orders_end_after_the_time_of_bookkeeping,
         }
     };
 }
