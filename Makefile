@@ -18,7 +18,7 @@ setup: ## install the tools to build and run it (root or sudo; the second time t
 test: setup ## run all tests that need no server; lists at the end the tests that did not run
 	@scripts/test
 
-test-real: setup ## run the tests that need servers; starts Kafka, MongoDB, PostgreSQL, Redis and an OpenID provider
+test-real: setup ## run the tests that need servers; starts Kafka, MongoDB, PostgreSQL, Redis, S3 and an OpenID provider
 	@scripts/test --real
 
 lint: setup ## check formatting, clippy, documentation, names in documents, shell scripts; warnings are errors

@@ -21,6 +21,7 @@ mod failure;
 mod foreign_database;
 mod identities;
 mod login_keys;
+mod media_uploads;
 mod migrations;
 mod passwords;
 mod quota;
@@ -56,6 +57,7 @@ pub use faces::{
 };
 pub use identities::{Identity, LinkedIdentity};
 pub use login_keys::login_key;
+pub use media_uploads::{MAX_OPEN_UPLOADS, MediaUploadRecord, MediaUploadState, NewMediaUpload, UploadProgress};
 pub(crate) use migrations::COMPATIBLE_VERSIONS;
 #[cfg(test)]
 pub(crate) use migrations::effects;

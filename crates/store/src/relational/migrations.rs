@@ -111,6 +111,13 @@ const MIGRATIONS: &[Migration] = &[
         postgres: include_str!("../../migrations/postgres/0013_shop.sql"),
         sqlite: include_str!("../../migrations/sqlite/0013_shop.sql"),
     },
+    Migration {
+        version: 14,
+        name: "media_uploads",
+        effect: Adds,
+        postgres: include_str!("../../migrations/postgres/0014_media_uploads.sql"),
+        sqlite: include_str!("../../migrations/sqlite/0014_media_uploads.sql"),
+    },
 ];
 /// The version from which on a step records which programs can use the tables after it.
 pub(crate) const COMPATIBLE_VERSIONS: i64 = 4;

@@ -40,7 +40,7 @@ impl StatementLog {
 }
 
 mod tests {
-    use contracts::{ApiTokenId, FrameId, SessionId, TenantId, UploadOutcome, UserId};
+    use contracts::{ApiTokenId, AssetKind, BookId, FrameId, SessionId, TenantId, UploadId, UploadOutcome, UserId};
     use gallery::suite::{face, key, subject};
     use gallery::{GalleryKey, Position, VectorStore};
     use jiff::{SignedDuration, Timestamp};
@@ -49,6 +49,7 @@ mod tests {
 
     use super::super::test_database::on_fresh;
     use super::super::*;
+    use crate::media::{MediaKey, MultipartId, PartFacts};
 
     /// Runs every SQL statement of the relational store once, for a user with one object of each kind.
     async fn run_everything(store: &Relational) {
@@ -80,6 +81,7 @@ mod tests {
             store.user_named(login).await.unwrap().unwrap();
         }
         run_uploads(store, id, &TenantId::from_uuid(user.tenant)).await;
+        run_media_uploads(store, id).await;
         store.user_by_identity(&identity).await.unwrap().unwrap();
         assert!(store.link_identity(id, &identity, now).await.unwrap());
         store.password(id).await.unwrap().unwrap();
@@ -206,6 +208,40 @@ mod tests {
         store.upload_outcome(&missing.place).await.unwrap().unwrap();
         let shown = store.photo_status(user, tenant).await.unwrap();
         assert_eq!((shown.verified, shown.photo.unwrap().outcome), (true, UploadOutcome::FileMissing));
+    }
+
+    /// Runs every statement of uploads of media files once.
+    async fn run_media_uploads(store: &Relational, owner: UserId) {
+        let (now, later) = (Timestamp::now(), Timestamp::now() + SignedDuration::from_hours(1));
+        let (id, book, kind) = (UploadId::now(), BookId::now(), AssetKind::Master);
+        let new = NewMediaUpload {
+            id,
+            book,
+            owner: Some(owner),
+            kind,
+            key: MediaKey::new(book, kind),
+            length: None,
+            content_type: "audio/mpeg".to_owned(),
+            file_name: None,
+            expires_at: later,
+        };
+        assert!(store.begin_media_upload(&new, now).await.unwrap());
+        let upload = store.take_media_upload(id, now).await.unwrap().unwrap();
+        assert_eq!(store.media_upload(id, now).await.unwrap(), Some(upload.clone()));
+        assert_eq!(store.open_media_upload(book, kind, now).await.unwrap(), Some(upload.clone()));
+        assert!(store.set_media_multipart(id, upload.writer, &MultipartId("m".to_owned())).await.unwrap());
+        let part = PartFacts { number: upload.next_number, bytes: 1, tag: String::new() };
+        let parts = vec![part];
+        let step = UploadProgress { parts, offset: 1, tail: 0, hash_state: vec![1], length: None, expires_at: later };
+        assert!(store.append_media_upload(id, upload.writer, &step).await.unwrap());
+        assert_eq!(store.media_upload_parts(id).await.unwrap(), step.parts);
+        assert!(store.complete_media_upload(id, upload.writer, &[1; 32], 1, later).await.unwrap());
+        assert_eq!(store.media_upload_keys().await.unwrap(), [new.key]);
+        assert!(store.expire_media_upload(id, now).await.unwrap().is_some());
+        assert_eq!(store.expired_media_uploads(now, 9).await.unwrap(), [id]);
+        assert!(store.drop_media_upload(id, now).await.unwrap());
+        assert!(!store.delete_media_upload(id).await.unwrap());
+        store.media_deleted(&[new.key]).await.unwrap();
     }
 
     /// Runs every statement of enrolled faces once.

@@ -5,6 +5,7 @@ pub mod consent;
 pub mod credentials;
 pub mod face_models;
 pub mod faces;
+pub mod media_uploads;
 pub mod merging;
 pub mod quota;
 pub mod shop_books;
@@ -44,6 +45,12 @@ macro_rules! for_each_guarantee {
             credentials::reading_revocations_by_number_misses_none,
             credentials::of_many_instances_without_a_key_one_adds_it,
             credentials::a_sweep_deletes_only_expired_rows,
+            media_uploads::a_media_upload_reads_back_as_it_was,
+            media_uploads::of_two_writers_of_an_upload_the_later_one_records,
+            media_uploads::an_offset_follows_from_what_is_recorded,
+            media_uploads::a_complete_upload_takes_nothing_more,
+            media_uploads::an_expired_upload_ends_in_the_media_store_too,
+            media_uploads::the_object_of_an_ended_upload_is_deleted,
             quota::of_a_thousand_concurrent_charges_the_quota_is_admitted,
             quota::a_frame_counts_once_however_often_it_is_sent,
             quota::a_refund_gives_back_its_own_charge,
