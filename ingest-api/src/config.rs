@@ -7,12 +7,12 @@ use accounts::AccountArgs;
 use bus::TopicArgs;
 use clap::{ArgAction, Args};
 use contracts::{DetectorName, FrameArgs};
+use openid::OpenIdArgs;
+use platform::pem_files::{read, trust};
 use reqwest::{ClientBuilder, Identity};
 use rules::BuiltInRuleSettings;
 use settings::{Check, SettingErrors};
 
-use crate::openid::OpenIdArgs;
-use crate::pem_files::{read, trust};
 use crate::proxy_network::ProxyNetwork;
 
 /// Bytes that a multipart form may have in addition to the image.
@@ -185,7 +185,7 @@ impl Config {
             "SIGHTLINE_RESET_URL must be an address such as https://sightline.example.org/reset, without a #".to_owned()
         });
         errors.collect(self.alert_stream_tls.apply(reqwest::Client::builder()));
-        errors.collect(crate::mailer(&self.accounts));
+        errors.collect(self.accounts.mailer());
         shared.topics.check(errors);
     }
 }

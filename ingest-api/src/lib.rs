@@ -12,15 +12,12 @@
 //! are invalid; memory is bounded, and beyond the limit clients get 503 with `Retry-After`. This service never decodes
 //! images, because malicious input may crash a decoder, and a crash must not stop the API.
 
-mod account_settings;
 mod backlog;
 mod config;
 mod deps;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod http;
-mod openid;
-mod pem_files;
 mod probe;
 pub mod program;
 mod proxy_network;
@@ -36,7 +33,6 @@ use platform::http::{Limits, Listener, serve};
 use settings::SettingErrors;
 use tokio_util::sync::CancellationToken;
 
-pub use account_settings::{mailer, settings};
 use backlog::BacklogLimits;
 pub use config::{Config, SharedArgs, WorkerGroup, WorkerGroupArgs};
 pub use deps::Deps;

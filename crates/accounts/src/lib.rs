@@ -16,6 +16,7 @@
 //! slow down requests.
 
 mod access_tokens;
+mod account_settings;
 mod admin_token;
 mod answers;
 mod api_tokens;
@@ -60,7 +61,7 @@ pub use caller::{Caller, Scope, UnknownScope};
 pub use clock::Clock;
 pub use error::AccountError;
 pub use federated::FederatedIdentity;
-pub use introspection::TokenState;
+pub use introspection::{TokenState, ValidToken};
 pub use limits::{LocalLimits, Rate, RateLimitDecision, RateLimits, RedisLimits};
 pub use mail::{LogMailer, Mail, Mailer, SmtpMailer};
 pub use opaque::{LocalSessions, RedisSessions, SessionCache};

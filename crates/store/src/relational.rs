@@ -73,4 +73,6 @@ pub use shop::{
     Position, PurchaseRecord, RefundOutcome, SettleOutcome,
 };
 pub use signing_keys::{KeyRotation, SigningKeyRecord, VerifyingKeyRecord};
-pub use user_records::{AccessChange, NewUser, ProfileChange, Role, UserLimit, UserRecord, UserWriteOutcome};
+pub use user_records::{
+    AccessChange, NewUser, ProfileChange, Role, UserLimit, UserRecord, UserState, UserWriteOutcome,
+};

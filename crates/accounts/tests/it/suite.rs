@@ -26,6 +26,9 @@ macro_rules! for_each_guarantee {
             users::reset_mails_to_one_user_are_limited,
             users::the_audit_log_has_every_event_and_no_secret,
             users::an_identity_signs_in_one_user,
+            users::a_sign_up_signs_in_and_an_address_is_registered_once,
+            users::an_identity_with_the_address_of_a_user_must_be_linked,
+            users::a_federated_user_gets_a_password_by_mail,
             sessions::a_session_is_renewed_and_listed_and_ended,
             sessions::a_reused_refresh_token_ends_the_session_after_the_grace,
             sessions::of_fifty_concurrent_renewals_one_succeeds,
@@ -35,6 +38,8 @@ macro_rules! for_each_guarantee {
             sessions::a_sign_in_after_a_reset_is_valid_on_every_instance,
             sessions::an_access_token_expires,
             sessions::introspection_describes_every_kind_of_valid_token,
+            sessions::validation_tells_a_valid_token_from_any_other,
+            sessions::revoking_a_refresh_token_twice_is_no_error,
             sessions::a_sign_in_may_narrow_its_scopes_and_never_widen_them,
             sessions::a_full_session_stays_full_when_users_get_a_new_scope,
             sessions::without_the_database_tokens_are_refused_once_stale,
@@ -61,6 +66,7 @@ macro_rules! for_each_guarantee {
             limits::requests_beyond_the_rate_are_refused_with_a_retry_time,
             limits::guesses_at_an_account_do_not_lock_its_owner_out,
             limits::guesses_from_one_address_are_limited,
+            limits::without_a_limit_by_address_accounts_stay_limited,
             limits::registrations_from_one_address_are_limited,
         }
     };

@@ -242,8 +242,8 @@ async fn accounts_service(
     if migrated.is_changed() {
         tracing::info!("{}: {migrated}", database.describe());
     }
-    let settings = ingest_api::settings(&up.tokens, &up.ingest.accounts);
-    let mailer = ingest_api::mailer(&up.ingest.accounts)?;
+    let settings = up.ingest.accounts.settings(&up.tokens);
+    let mailer = up.ingest.accounts.mailer()?;
     let deps = accounts::Deps { shared, mailer, clock: Clock::default(), erasers };
     let accounts_service = AccountsService::open(database, settings, deps).await.map_err(anyhow::Error::msg)?;
     accounts_service.operator().await.context("the operator's own user cannot be created")?;

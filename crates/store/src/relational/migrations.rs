@@ -118,6 +118,13 @@ const MIGRATIONS: &[Migration] = &[
         postgres: include_str!("../../migrations/postgres/0014_media_uploads.sql"),
         sqlite: include_str!("../../migrations/sqlite/0014_media_uploads.sql"),
     },
+    Migration {
+        version: 15,
+        name: "user_state",
+        effect: Adds,
+        postgres: include_str!("../../migrations/postgres/0015_user_state.sql"),
+        sqlite: include_str!("../../migrations/sqlite/0015_user_state.sql"),
+    },
 ];
 /// The version from which on a step records which programs can use the tables after it.
 pub(crate) const COMPATIBLE_VERSIONS: i64 = 4;

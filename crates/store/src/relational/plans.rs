@@ -89,7 +89,9 @@ mod tests {
         for part in [None, Some("nn")] {
             assert_eq!(store.users(part, None, 9).await.unwrap().len(), 1);
         }
-        store.change_profile(id, &ProfileChange::default(), later).await.unwrap();
+        store.change_profile(id, &ProfileChange::default(), now, later).await.unwrap();
+        store.verify_email(id, "ann@example.org").await.unwrap();
+        store.user_state(id).await.unwrap().unwrap();
         store.change_access(id, &AccessChange::default(), now, later).await.unwrap();
 
         let session = SessionId::now();

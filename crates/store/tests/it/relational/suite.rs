@@ -30,6 +30,8 @@ macro_rules! for_each_guarantee {
             users::a_deleted_user_is_in_no_table_but_the_audit_log,
             users::the_tenant_of_a_deleted_user_is_remembered_until_nothing_can_come,
             users::a_federated_identity_belongs_to_one_user,
+            users::an_address_is_proven_by_its_provider_or_a_reset,
+            users::a_change_of_a_user_has_a_time_and_a_sign_in_is_none,
             users::the_audit_log_is_listed_newest_first,
             users::migrating_again_changes_nothing,
             credentials::of_fifty_concurrent_renewals_one_spends_the_token,

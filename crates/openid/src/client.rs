@@ -8,7 +8,7 @@ use openidconnect::{AsyncHttpClient, HttpRequest, HttpResponse};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response, Url};
 
-use super::args::OpenIdArgs;
+use crate::args::OpenIdArgs;
 
 /// Time limit for one response. A sign-in needs up to four, which fit into the time limit of a route.
 const ANSWER: Duration = Duration::from_millis(4_500);

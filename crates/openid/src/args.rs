@@ -4,10 +4,9 @@ use std::path::PathBuf;
 
 use anyhow::{Context, ensure};
 use clap::Args;
+use platform::pem_files::trust;
 use reqwest::{Client, ClientBuilder, Url};
 use settings::{Secret, SettingErrors};
-
-use crate::pem_files::trust;
 
 /// The provider, and this system as its client.
 #[derive(Debug, Clone, Default, Args)]
@@ -73,19 +72,19 @@ impl OpenIdArgs {
     }
 
     /// The redirect URI.
-    pub(super) fn callback_url(&self, public_url: &str) -> String {
+    pub(crate) fn callback_url(&self, public_url: &str) -> String {
         let default = || format!("{}/v1/oidc/callback", public_url.trim_end_matches('/'));
         self.oidc_callback_url.clone().unwrap_or_else(default)
     }
 
     /// The pages that may receive tokens.
-    pub(super) fn return_urls(&self) -> impl Iterator<Item = anyhow::Result<Url>> {
+    pub(crate) fn return_urls(&self) -> impl Iterator<Item = anyhow::Result<Url>> {
         let urls = self.oidc_return_urls.iter().filter(|url| !url.is_empty());
         urls.map(|url| secure_url("SIGHTLINE_OIDC_RETURN_URLS", url))
     }
 
     /// Adds the provider's certificate authority to `client`, if there is one.
-    pub(super) fn trust_authority(&self, client: ClientBuilder) -> anyhow::Result<ClientBuilder> {
+    pub(crate) fn trust_authority(&self, client: ClientBuilder) -> anyhow::Result<ClientBuilder> {
         match &self.oidc_ca {
             Some(path) => trust(client, path, "SIGHTLINE_OIDC_CA"),
             None => Ok(client),
@@ -94,7 +93,7 @@ impl OpenIdArgs {
 }
 
 /// The issuer's URL.
-pub(super) fn issuer_url(issuer: &str) -> anyhow::Result<Url> {
+pub(crate) fn issuer_url(issuer: &str) -> anyhow::Result<Url> {
     let url = secure_url("SIGHTLINE_OIDC_ISSUER", issuer)?;
     ensure!(url.query().is_none(), "SIGHTLINE_OIDC_ISSUER must be without a ?");
     Ok(url)

@@ -3,9 +3,23 @@
 use api_kit::error::{ApiError, HttpError, ServiceError};
 use http::StatusCode;
 
-use crate::openid::{IdTokenError, OpenIdError};
+use crate::id_token::IdTokenError;
 
-/// Why a sign-in fails.
+/// Why a sign-in fails at the provider.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenIdError {
+    /// The provider cannot be reached, or its configuration does not fit the settings.
+    #[error("the OpenID provider cannot be used now: {0}")]
+    Unavailable(String),
+    /// The provider issues no tokens for the code.
+    #[error("the provider no longer accepts this sign-in; begin again")]
+    Refused,
+    /// The ID token is invalid.
+    #[error(transparent)]
+    Token(#[from] IdTokenError),
+}
+
+/// Why a sign-in is refused, as a client gets it.
 #[derive(Debug, thiserror::Error)]
 pub enum OidcError {
     /// No provider is set.
@@ -22,12 +36,6 @@ pub enum OidcError {
     /// The ID token is invalid.
     #[error(transparent)]
     InvalidIdToken(IdTokenError),
-    /// A user has the e-mail address and is not linked to the provider's user.
-    #[error(
-        "a user with this e-mail address exists: sign in with its password (POST /v1/password/forgot sets a new one), then link \
-         the identity by POST /v1/users/me/identities"
-    )]
-    NotLinked,
 }
 
 impl HttpError for OidcError {
@@ -37,7 +45,6 @@ impl HttpError for OidcError {
             Self::NotBegun => (StatusCode::FORBIDDEN, "sign_in_not_begun"),
             Self::Refused(_) => (StatusCode::FORBIDDEN, "sign_in_refused"),
             Self::InvalidIdToken(_) => (StatusCode::UNAUTHORIZED, "invalid_id_token"),
-            Self::NotLinked => (StatusCode::CONFLICT, "email_taken"),
         }
     }
 

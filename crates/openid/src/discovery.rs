@@ -11,8 +11,8 @@ use openidconnect::core::CoreProviderMetadata;
 use openidconnect::{DiscoveryError, IssuerUrl};
 use tokio::time::Instant;
 
-use super::OpenIdError;
-use super::client::{HttpError, ProviderClient};
+use crate::client::{HttpError, ProviderClient};
+use crate::error::OpenIdError;
 
 /// The metadata of the provider.
 pub type Metadata = CoreProviderMetadata;
@@ -70,6 +70,12 @@ impl Discovery {
 
     pub fn client(&self) -> &ProviderClient {
         &self.0.client
+    }
+
+    /// Another shortest time between two fetches. Panics when a fetch is in progress.
+    #[cfg(test)]
+    pub(crate) fn set_min_refresh_interval(&mut self, interval: Duration) {
+        Arc::get_mut(&mut self.0).expect("no fetch is in progress").min_refresh_interval = interval;
     }
 
     /// The metadata: at most an hour old, or up to a day while the provider does not answer.
@@ -180,7 +186,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::openid::OpenIdArgs;
+    use crate::args::OpenIdArgs;
 
     /// A provider that answers while it is up, and counts requests for its metadata.
     struct TestProvider {
@@ -232,16 +238,13 @@ mod tests {
     #[tokio::test]
     async fn keys_are_refreshed_once_for_all_requests_and_not_too_often() {
         let mut discovery = TestProvider::start().await.discovery(FAILURE_CACHE_TIME);
-        let set_interval = |discovery: &mut Discovery, interval| {
-            Arc::get_mut(&mut discovery.0).unwrap().min_refresh_interval = interval;
-        };
         let first = discovery.metadata().await.unwrap();
         assert!(Arc::ptr_eq(&first, &discovery.metadata().await.unwrap()), "it is cached");
         assert!(discovery.refreshed_since(&first).await.unwrap().is_none(), "just fetched");
-        set_interval(&mut discovery, Duration::ZERO);
+        discovery.set_min_refresh_interval(Duration::ZERO);
         let newer = discovery.refreshed_since(&first).await.unwrap().unwrap();
         assert!(!Arc::ptr_eq(&first, &newer));
-        set_interval(&mut discovery, MIN_REFRESH_INTERVAL);
+        discovery.set_min_refresh_interval(MIN_REFRESH_INTERVAL);
         let others = discovery.refreshed_since(&first).await.unwrap().unwrap();
         assert!(Arc::ptr_eq(&others, &newer), "fetched by another request");
     }

@@ -1,22 +1,6 @@
-//! Signing in with an OpenID provider (OpenID Connect Core 1.0): Google, or any other.
-//!
-//! ```text
-//! browser ──▶ /v1/oidc/login ──▶ provider's pages ──▶ /v1/oidc/callback ──▶ code for tokens ─┐
-//!                  └ flow: cookie, state, nonce, PKCE ───────┘                               ├▶ ID token ──▶ user
-//! mobile app ──▶ /v1/oidc/id-token ──────────────────────────────────────────────────────────┘   └ discovery: keys
-//! ```
-//!
-//! In: the settings, the redirects of a browser, ID tokens. Out: the provider's user; `accounts` maps it to a user of this
-//! system. Guarantees: an ID token is accepted only when the provider signed it for this client and it has not expired; no claim is
-//! read before that is checked. The provider is called only for a sign-in, so the service starts while the provider is
-//! down; its metadata is cached for an hour, and up to a day while the provider does not answer. Every call has a time limit and a size limit.
+//! The provider: redirects browsers to it, exchanges their codes, and verifies ID tokens.
 
-mod args;
-mod client;
-mod discovery;
-mod flow;
-mod id_token;
-
+use accounts::FederatedIdentity;
 use anyhow::Context;
 use openidconnect::core::{
     CoreAuthenticationFlow, CoreClient, CoreClientAuthMethod, CoreErrorResponseType, CoreUserInfoClaims,
@@ -29,30 +13,16 @@ use openidconnect::{
 use reqwest::Url;
 use settings::SettingErrors;
 
-use discovery::{Discovery, Metadata};
-use id_token::IdTokenVerifier;
-
-pub use args::OpenIdArgs;
-pub use flow::Flow;
-pub use id_token::{IdTokenError, ProviderUser};
+use crate::args::{OpenIdArgs, issuer_url};
+use crate::client::{HttpError, ProviderClient};
+use crate::discovery::{Discovery, FAILURE_CACHE_TIME, Metadata};
+use crate::error::OpenIdError;
+use crate::flow::Flow;
+use crate::id_token::{IdTokenError, IdTokenVerifier, ProviderUser, TokenBinding};
 
 /// The OAuth client. The authorisation endpoint is known; token and userinfo endpoint may be missing.
 type Client =
     CoreClient<EndpointSet, EndpointNotSet, EndpointNotSet, EndpointNotSet, EndpointMaybeSet, EndpointMaybeSet>;
-
-/// Why a sign-in fails.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenIdError {
-    /// The provider cannot be reached, or its configuration does not fit the settings.
-    #[error("the OpenID provider cannot be used now: {0}")]
-    Unavailable(String),
-    /// The provider issues no tokens for the code.
-    #[error("the provider no longer accepts this sign-in; begin again")]
-    Refused,
-    /// The ID token is invalid.
-    #[error(transparent)]
-    Token(#[from] IdTokenError),
-}
 
 /// The OpenID provider of the service.
 pub struct Provider {
@@ -88,8 +58,8 @@ impl Provider {
             verifier: IdTokenVerifier::new(client_id, audiences.cloned()),
             discovery: Discovery::new(
                 IssuerUrl::new(issuer.trim().to_owned())?,
-                client::ProviderClient::new(&args::issuer_url(issuer)?, settings)?,
-                discovery::FAILURE_CACHE_TIME,
+                ProviderClient::new(&issuer_url(issuer)?, settings)?,
+                FAILURE_CACHE_TIME,
             ),
         }))
     }
@@ -111,6 +81,9 @@ impl Provider {
     }
 
     /// The URL of the provider to which the browser is redirected.
+    ///
+    /// # Errors
+    /// `Unavailable` when the provider cannot be used.
     pub async fn login(&self, flow: &Flow) -> Result<Url, OpenIdError> {
         let client = self.client(&*self.discovery.metadata().await?);
         let (state, nonce) = (flow.state(), flow.nonce());
@@ -121,8 +94,11 @@ impl Provider {
         Ok(request.add_scopes(self.scopes.iter().cloned()).url().0)
     }
 
-    /// The user for whom the provider issued the code, in the flow that this browser began.
-    pub async fn finish(&self, flow: &Flow, code: String) -> Result<ProviderUser, OpenIdError> {
+    /// The identity for which the provider issued the code, in the flow that this browser began.
+    ///
+    /// # Errors
+    /// When the provider cannot be used, issues no tokens for the code, or issues an ID token that is not valid.
+    pub async fn finish(&self, flow: &Flow, code: String) -> Result<FederatedIdentity, OpenIdError> {
         let client = self.client(&*self.discovery.metadata().await?);
         let request = client.exchange_code(AuthorizationCode::new(code));
         let request = request.map_err(|_| OpenIdError::Unavailable("it names no token endpoint".to_owned()))?;
@@ -131,9 +107,13 @@ impl Provider {
         let tokens = answered.map_err(exchange_error)?;
         let id_token = tokens.id_token().ok_or(IdTokenError::Malformed)?.to_string();
         let nonce = flow.nonce();
-        let binding = id_token::TokenBinding { nonce: Some(&nonce), access_token: Some(tokens.access_token()) };
+        let binding = TokenBinding { nonce: Some(&nonce), access_token: Some(tokens.access_token()) };
         let user = self.verified(&id_token, &binding, &self.verifier.for_own_client()).await?;
-        if user.email.is_some() { Ok(user) } else { self.with_user_info(&client, user, tokens.access_token()).await }
+        let user = match user.email {
+            Some(_) => user,
+            None => self.with_user_info(&client, user, tokens.access_token()).await?,
+        };
+        Ok(self.identity(user))
     }
 
     /// Adds e-mail address and name from the userinfo endpoint: some providers leave them out of the ID token.
@@ -159,17 +139,25 @@ impl Provider {
             .set_auth_type(client_authentication(metadata))
     }
 
-    /// The user of an ID token that an app got from the provider.
-    pub async fn user(&self, id_token: &str, nonce: Option<&str>) -> Result<ProviderUser, OpenIdError> {
-        let binding = id_token::TokenBinding { nonce, access_token: None };
-        self.verified(id_token, &binding, &self.verifier).await
+    /// The identity of an ID token that a client got from the provider. Without a `nonce` that of the token is not checked.
+    ///
+    /// # Errors
+    /// When the token is not valid, or the provider's keys cannot be read.
+    pub async fn verify_id_token(&self, id_token: &str, nonce: Option<&str>) -> Result<FederatedIdentity, OpenIdError> {
+        let binding = TokenBinding { nonce, access_token: None };
+        let user = self.verified(id_token, &binding, &self.verifier).await?;
+        Ok(self.identity(user))
+    }
+
+    fn identity(&self, user: ProviderUser) -> FederatedIdentity {
+        FederatedIdentity::new(self.issuer.clone(), user.subject, user.email, user.full_name)
     }
 
     /// Verifies with the cached keys; refreshes them when the token names an unknown one.
     async fn verified(
         &self,
         id_token: &str,
-        binding: &id_token::TokenBinding<'_>,
+        binding: &TokenBinding<'_>,
         verifier: &IdTokenVerifier,
     ) -> Result<ProviderUser, OpenIdError> {
         let metadata = self.discovery.metadata().await?;
@@ -189,7 +177,7 @@ fn client_authentication(metadata: &Metadata) -> AuthType {
     if takes(CoreClientAuthMethod::ClientSecretBasic) { AuthType::BasicAuth } else { AuthType::RequestBody }
 }
 
-type ExchangeError = RequestTokenError<client::HttpError, StandardErrorResponse<CoreErrorResponseType>>;
+type ExchangeError = RequestTokenError<HttpError, StandardErrorResponse<CoreErrorResponseType>>;
 
 /// The message never quotes the provider's response, which may contain tokens.
 fn exchange_error(error: ExchangeError) -> OpenIdError {
@@ -213,6 +201,10 @@ fn exchange_error(error: ExchangeError) -> OpenIdError {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use testing::openid_provider::{SigningKey, TestProvider};
+
     use super::*;
 
     const PUBLIC_URL: &str = "https://sightline.example.org/";
@@ -273,6 +265,27 @@ mod tests {
             let message = refused(&OpenIdArgs { oidc_ca: Some(path.clone()), ..google() });
             assert!(message.contains("SIGHTLINE_OIDC_CA") && message.contains("ca.pem"), "{message}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_key_that_the_provider_added_is_fetched() {
+        let provider = TestProvider::start().await;
+        let settings = OpenIdArgs {
+            oidc_issuer: Some(provider.url.clone()),
+            oidc_client_id: Some(testing::openid_provider::CLIENT_ID.to_owned()),
+            ..OpenIdArgs::default()
+        };
+        let mut client = Provider::new(&settings, PUBLIC_URL).unwrap().unwrap();
+        client.verify_id_token(&provider.key.token(&provider.claims()), None).await.unwrap();
+        let new = SigningKey::new("two");
+        provider.publish(&new);
+        let token = new.token(&provider.claims());
+        let early = client.verify_id_token(&token, None).await;
+        assert!(matches!(early, Err(OpenIdError::Token(IdTokenError::UnknownKey))), "{early:?}");
+        client.discovery.set_min_refresh_interval(Duration::ZERO);
+        client.verify_id_token(&token, None).await.unwrap();
+        client.verify_id_token(&provider.key.token(&provider.claims()), None).await.unwrap();
+        assert_eq!(provider.key_fetches(), 2, "the keys are cached again");
     }
 
     #[test]

@@ -26,11 +26,13 @@ pub const CLIENT_SECRET: &str = "a-secret-of-the-client";
 
 /// An ES256 key pair of the provider or of an attacker.
 pub struct SigningKey {
+    /// Key id.
     pub kid: String,
     pair: KeyPair,
 }
 
 impl SigningKey {
+    /// A new key pair with this id.
     pub fn new(kid: &str) -> Self {
         Self { kid: kid.to_owned(), pair: KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap() }
     }
@@ -47,6 +49,7 @@ impl SigningKey {
         self.pair.der_bytes()
     }
 
+    /// The public key in PEM form.
     pub fn pem(&self) -> String {
         self.pair.public_key_pem()
     }
@@ -64,6 +67,7 @@ impl SigningKey {
         self.signed(&self.header(), claims)
     }
 
+    /// The header of a valid token.
     pub fn header(&self) -> Value {
         json!({"alg": "ES256", "typ": "JWT", "kid": self.kid})
     }
@@ -88,6 +92,7 @@ pub fn with(value: &Value, key: &str, new: Value) -> Value {
 /// A fault of the provider's metadata.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum ProviderFault {
+    /// No fault.
     None,
     /// Status 500.
     ServerError,
@@ -99,8 +104,11 @@ pub enum ProviderFault {
     WrongIssuer,
 }
 
+/// A provider on a port that the system picks.
 pub struct TestProvider {
+    /// Its issuer identifier.
     pub url: String,
+    /// The key that it publishes from the start.
     pub key: SigningKey,
     fault: Mutex<ProviderFault>,
     published: Mutex<Vec<Value>>,
@@ -112,6 +120,7 @@ pub struct TestProvider {
 }
 
 impl TestProvider {
+    /// Starts a provider.
     pub async fn start() -> Arc<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let key = SigningKey::new("one");
@@ -164,6 +173,7 @@ impl TestProvider {
         })
     }
 
+    /// Its metadata has this fault from now on.
     pub fn set_fault(&self, fault: ProviderFault) {
         *self.fault.lock().unwrap() = fault;
     }
@@ -183,6 +193,7 @@ impl TestProvider {
         self.responses.lock().unwrap().push_back((StatusCode::from_u16(status).unwrap(), response));
     }
 
+    /// Removes the queued responses.
     pub fn clear_responses(&self) {
         self.responses.lock().unwrap().clear();
     }
@@ -192,6 +203,7 @@ impl TestProvider {
         self.token_requests.lock().unwrap().pop().expect("a request to the token endpoint")
     }
 
+    /// Whether nobody called the token endpoint since [`Self::last_token_request`] took the last call.
     pub fn has_no_token_request(&self) -> bool {
         self.token_requests.lock().unwrap().is_empty()
     }

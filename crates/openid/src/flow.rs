@@ -39,6 +39,9 @@ struct FlowState {
 
 impl Flow {
     /// Begins a sign-in that returns to `page` with its `page_state`.
+    ///
+    /// # Errors
+    /// When the operating system returns no random bytes.
     pub fn begin(page: Option<String>, page_state: Option<String>, now: Timestamp) -> Result<Self, getrandom::Error> {
         let mut secret = [0; 32];
         getrandom::fill(&mut secret)?;

@@ -16,7 +16,7 @@ use openidconnect::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::discovery::Metadata;
+use crate::discovery::Metadata;
 
 /// Longest token, in bytes. A token with a user's groups has some kilobytes.
 const MAX_LENGTH: usize = 16 << 10;
@@ -52,8 +52,10 @@ pub enum IdTokenError {
     /// The provider does not publish the key that signed the token.
     #[error("id_token: it is not signed with a key of the provider")]
     UnknownKey,
+    /// Another signature than the key's, or an algorithm that is not allowed.
     #[error("id_token: its signature is invalid or its algorithm is not allowed")]
     Signature,
+    /// `iss` is not the provider's.
     #[error("id_token: its issuer (iss) does not match the provider")]
     Issuer,
     /// `aud` or `azp` names a client that is not accepted.
@@ -62,10 +64,13 @@ pub enum IdTokenError {
          clients"
     )]
     Audience,
+    /// `exp` has passed, or `nbf` has not.
     #[error("id_token: it has expired or is not valid yet; sign in with the provider again")]
     Time,
+    /// The token belongs to another sign-in.
     #[error("nonce: it does not match the nonce of the ID token")]
     Nonce,
+    /// The access token of the same response is another one.
     #[error("id_token: its at_hash does not match the access token")]
     AccessToken,
 }
