@@ -338,6 +338,7 @@ mod tests {
         run_everything(store).await;
         run_faces(store).await;
         shop::tests::run_shop(store).await;
+        pipeline::tests::run_pipelines(store).await;
         let seen = store.statements.all();
         assert!(seen.len() > 50, "only {} statements were seen", seen.len());
         for (sql, values) in seen {
