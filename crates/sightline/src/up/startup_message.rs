@@ -69,7 +69,7 @@ impl Up {
     fn detectors(&self) -> anyhow::Result<String> {
         let models = &self.worker.models;
         let (registry, folder) = (models.registry()?, models.dir());
-        let provider = models.execution_provider.to_possible_value();
+        let provider = models.onnx.execution_provider.to_possible_value();
         let provider = provider.as_ref().map_or("?", PossibleValue::get_name);
         let mut parts = Vec::new();
         for detector in &self.frames.detectors {
