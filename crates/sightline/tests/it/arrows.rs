@@ -18,6 +18,8 @@ const ALLOWED: [(&str, &[&str]); 22] = [
     // It maps its errors to responses as the errors of accounts are mapped.
     ("openid", &["accounts", "api-kit", "platform", "settings"]),
     ("platform", &["contracts", "settings"]),
+    // The rules of the shop; no HTTP and no gRPC.
+    ("shop", &["accounts", "contracts", "settings", "sound", "store"]),
     ("settings", &[]),
     ("testing", &["bus", "contracts"]),
     // No bus, no store, and no service: each service decodes images and runs models by itself.
