@@ -30,7 +30,7 @@ pub(super) struct Checkpoints {
 pub(super) struct WindowWords {
     /// The language that was heard.
     pub language: Option<String>,
-    /// With times from the start of the recording.
+    /// With times from the start of the window: the same sound may come twice in a recording.
     pub segments: Vec<TranscriptSegment>,
 }
 

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use contracts::Transcript;
+use contracts::{Transcript, TranscriptSegment};
 use futures::{StreamExt as _, TryStreamExt as _};
 use media::WindowKey;
 use models::FolderArgs;
@@ -85,24 +85,29 @@ pub async fn transcribe(engine: &Engine, tools: &Tools, job: &FileJob, report: &
     let of = plan.windows.len();
     report(Progress::Windows { done: 0, of });
 
-    let words = windows_of(reader, &plan).map(|window| async {
-        let WindowSamples { start, samples, .. } = window?;
-        let key = key(&samples, &model.sha256, &job.options);
-        if let Some(words) = checkpoints.words(&key) {
-            return anyhow::Ok(words);
+    let (kept, name) = (&checkpoints, &*model.name);
+    let words = windows_of(reader, &plan).map(|window| {
+        let hash = &model.sha256;
+        async move {
+            let WindowSamples { start, samples, .. } = window?;
+            let key = key(&samples, hash, &job.options);
+            if let Some(words) = kept.words(&key) {
+                return anyhow::Ok((start, words));
+            }
+            let judged = engine.transcribe(samples, &job.options).await?;
+            let language = judged.heard.language.clone();
+            let segments = judged.heard.into_segments(Duration::ZERO, PROVIDER, name, judged.flag);
+            let words = WindowWords { language, segments };
+            kept.put_words(&key, &words)?;
+            Ok((start, words))
         }
-        let judged = engine.transcribe(samples, &job.options).await?;
-        let language = judged.heard.language.clone();
-        let segments = judged.heard.into_segments(time_of(start), PROVIDER, &model.name, judged.flag);
-        let words = WindowWords { language, segments };
-        checkpoints.put_words(&key, &words)?;
-        Ok(words)
     });
     let mut words = std::pin::pin!(words.buffered(engine.sessions()));
     let (mut language, mut segments, mut done) = (job.options.language.clone(), Vec::new(), 0);
-    while let Some(window) = words.try_next().await? {
+    while let Some((start, window)) = words.try_next().await? {
         language = language.or(window.language);
-        segments.extend(window.segments);
+        let at = whole_ms(time_of(start));
+        segments.extend(window.segments.into_iter().map(|segment| later(segment, at)));
         done += 1;
         report(Progress::Windows { done, of });
     }
@@ -152,6 +157,15 @@ fn open(file: &Path) -> anyhow::Result<(File, u64)> {
 fn decoder(path: &Path, sound: &Sound) -> anyhow::Result<Decoder> {
     let (file, bytes) = open(path)?;
     Ok(Decoder::open(file, bytes, sound).map_err(RecordingError::from)?)
+}
+
+/// A segment of a window that begins at `at`.
+fn later(mut segment: TranscriptSegment, at: u64) -> TranscriptSegment {
+    (segment.start_ms, segment.end_ms) = (segment.start_ms + at, segment.end_ms + at);
+    for word in &mut segment.words {
+        (word.start_ms, word.end_ms) = (word.start_ms + at, word.end_ms + at);
+    }
+    segment
 }
 
 /// Everything that the words of a window depend on, but for its place in the recording, which the plan has.

@@ -172,7 +172,7 @@ pub fn windows_of(
         });
         let (reader, samples) = reading.await.map_err(|error| SpeechError::Failed(error.to_string()))?;
         let samples = Arc::from(samples?);
-        Ok(Some((WindowSamples { number, start: window.0, samples }, (reader, windows))))
+        Ok::<_, RecordingError>(Some((WindowSamples { number, start: window.0, samples }, (reader, windows))))
     })
 }
 
