@@ -31,5 +31,7 @@ pub use cpu::{CpuError, check_cpu};
 pub use engine::{Engine, Judged, SpeechOptions};
 pub use error::SpeechError;
 pub use heard::{Heard, HeardSegment, HeardWord, Measures};
+pub use models::FolderArgs;
+pub use onnx::RuntimeArgs;
 pub use slot::EngineModel;
 pub use vad::{Activity, Listening, Vad};

@@ -13,6 +13,7 @@ mod answer;
 mod error;
 mod form;
 mod model_list;
+mod program;
 mod spool;
 mod streamed;
 mod transcription;
@@ -37,6 +38,7 @@ use tokio_util::sync::CancellationToken;
 use super::engine::Engine;
 use super::file::Tools;
 use error::OpenAiError;
+pub use program::{ServeProgram, health};
 
 /// Longest pause of a body, and longest time of a whole one.
 const BODY_PAUSE: Duration = Duration::from_secs(30);

@@ -3,6 +3,7 @@
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod backup;
+mod books;
 mod camera_program;
 mod certs;
 mod client;
@@ -40,6 +41,8 @@ enum Command {
     Up(Box<up::Up>),
     /// Send images, videos, or folders of them, and print the detections; or send the frames of a live camera
     Push(push::Push),
+    /// Transcribe recordings on this machine
+    Books(Box<books::Books>),
     /// Enrol the faces of people from a folder
     Faces(faces_command::FacesCommand),
     /// Print alerts as they are raised, one JSON object a line
@@ -77,6 +80,7 @@ impl settings::Check for Cli {
             Command::Up(up) => up.check(errors),
             Command::Config(config) => config.check(errors),
             Command::Demo(demo) => demo.check(errors),
+            Command::Books(books) => books.check(errors),
             Command::Faces(faces) => faces.check(errors),
             _ => {}
         }
@@ -96,6 +100,7 @@ fn main() -> std::process::ExitCode {
         match cli.command {
             Command::Up(up) => up.run().await,
             Command::Push(push) => push.run().await,
+            Command::Books(books) => Box::pin(books.run()).await,
             Command::Faces(faces) => faces.run().await,
             Command::Watch(watch) => watch.run().await,
             Command::Topics(topics) => topics.run().await,

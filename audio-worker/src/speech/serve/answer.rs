@@ -63,7 +63,8 @@ impl Answer {
     }
 
     fn verbose(&self, words: bool, segments: bool) -> Value {
-        let all = || self.windows.iter().flat_map(|(at, judged)| judged.heard.segments.iter().map(|one| (*at, one)));
+        let all =
+            || self.windows.iter().flat_map(|(at, judged)| judged.heard.segments.iter().map(move |one| (*at, one)));
         let heard = self.windows.iter().find_map(|(_, judged)| judged.heard.language.as_deref());
         let language = self.language.as_deref().and_then(language_code).or(heard);
         let mut answer = json!({
@@ -93,7 +94,7 @@ fn verbose_segment(id: usize, at: Duration, segment: &HeardSegment) -> Value {
     let measures = &segment.measures;
     json!({
         "id": id,
-        "seek": at.as_millis() / 10,
+        "seek": whole_ms(at) / 10,
         "start": seconds(at + segment.start),
         "end": seconds(at + segment.end),
         "text": format!(" {}", segment.text.trim()),
@@ -152,18 +153,17 @@ mod tests {
         assert!(answer().verbose(false, true)["words"].is_null());
     }
 
+    async fn body(format: Format) -> String {
+        let body = axum::body::to_bytes(answer().response(format).into_body(), 10_000).await.unwrap();
+        String::from_utf8_lossy(&body).into_owned()
+    }
+
     #[tokio::test]
     async fn text_is_one_line_and_subtitles_have_cues() {
-        for (format, expected) in [
-            (Format::Plain(TranscriptFormat::Txt), "Ask not. Ask not.\n"),
-            (
-                Format::Plain(TranscriptFormat::Srt),
-                "1\n00:00:00,100 --> 00:00:01,000\nAsk not.\n\n2\n00:00:51,100 --> 00:00:52,000\nAsk not.\n",
-            ),
-            (Format::Json, r#"{"text":"Ask not. Ask not.","usage":{"seconds":62,"type":"duration"}}"#),
-        ] {
-            let body = axum::body::to_bytes(answer().response(format).into_body(), 10_000).await.unwrap();
-            assert_eq!(String::from_utf8_lossy(&body), expected);
-        }
+        assert_eq!(body(Format::Plain(TranscriptFormat::Txt)).await, "Ask not. Ask not.\n");
+        let cues = "1\n00:00:00,100 --> 00:00:01,000\nAsk not.\n\n2\n00:00:51,100 --> 00:00:52,000\nAsk not.\n";
+        assert_eq!(body(Format::Plain(TranscriptFormat::Srt)).await, cues);
+        let json: Value = serde_json::from_str(&body(Format::Json).await).unwrap();
+        assert_eq!(json, json!({"text": "Ask not. Ask not.", "usage": {"type": "duration", "seconds": 62}}));
     }
 }
