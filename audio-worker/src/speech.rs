@@ -32,6 +32,6 @@ pub use engine::{Engine, Judged, SpeechOptions};
 pub use error::SpeechError;
 pub use heard::{Heard, HeardSegment, HeardWord, Measures};
 pub use models::FolderArgs;
-pub use onnx::RuntimeArgs;
+pub use onnx::OnnxArgs;
 pub use slot::EngineModel;
 pub use vad::{Activity, Listening, Vad};

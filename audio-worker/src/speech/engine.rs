@@ -15,7 +15,7 @@ use std::time::Duration;
 use contracts::TranscriptFlag;
 use metrics::counter;
 use models::{FolderArgs, ModelError};
-use onnx::{ExecutionProvider, RuntimeArgs};
+use onnx::{ExecutionProvider, OnnxArgs};
 use sound::SPEECH_RATE;
 use tokio::sync::Semaphore;
 
@@ -77,7 +77,7 @@ impl Engine {
     ///
     /// # Errors
     /// When the processor cannot run it, or the model for English is not in the folder.
-    pub fn new(args: &SpeechArgs, folder: &FolderArgs, runtime: &RuntimeArgs) -> Result<Self, SpeechError> {
+    pub fn new(args: &SpeechArgs, folder: &FolderArgs, runtime: &OnnxArgs) -> Result<Self, SpeechError> {
         check_cpu()?;
         let gpu = gpu(runtime);
         let english = Arc::new(Slot::new(&args.speech_model, folder, gpu)?);
@@ -185,7 +185,7 @@ impl Engine {
 }
 
 /// The index of the GPU, if models run on one and whisper.cpp was built for it.
-fn gpu(runtime: &RuntimeArgs) -> Option<i32> {
+fn gpu(runtime: &OnnxArgs) -> Option<i32> {
     if runtime.execution_provider == ExecutionProvider::Cpu {
         return None;
     }

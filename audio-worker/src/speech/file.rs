@@ -14,7 +14,7 @@ use contracts::{Transcript, TranscriptSegment};
 use futures::{StreamExt as _, TryStreamExt as _};
 use media::WindowKey;
 use models::FolderArgs;
-use onnx::RuntimeArgs;
+use onnx::OnnxArgs;
 use sound::{Decoder, Sound};
 
 use super::checkpoints::{Checkpoints, WindowWords};
@@ -66,7 +66,7 @@ pub struct Tools {
     /// The folder of the models.
     pub folder: FolderArgs,
     /// ONNX Runtime.
-    pub runtime: RuntimeArgs,
+    pub runtime: OnnxArgs,
 }
 
 /// Transcribes a file. Dropping the future ends it; the windows that have their words keep them.

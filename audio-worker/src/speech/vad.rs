@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use models::FolderArgs;
-use onnx::{ExecutionProvider, RuntimeArgs, RuntimeOptions, VoiceDetector};
+use onnx::{ExecutionProvider, OnnxArgs, SessionOptions, VoiceDetector};
 
 use super::error::SpeechError;
 use super::spans::Spans;
@@ -51,10 +51,10 @@ impl Vad {
     ///
     /// # Errors
     /// When the file is not in the folder, or ONNX Runtime does not start.
-    pub fn open(folder: &FolderArgs, runtime: &RuntimeArgs) -> Result<Self, SpeechError> {
+    pub fn open(folder: &FolderArgs, runtime: &OnnxArgs) -> Result<Self, SpeechError> {
         let files = folder.open(MODEL, KIND)?;
         let options = runtime.options(folder.dir(), 1);
-        let options = RuntimeOptions { provider: ExecutionProvider::Cpu, ..options };
+        let options = SessionOptions { provider: ExecutionProvider::Cpu, ..options };
         Ok(Self { network: VoiceDetector::open(&files.path, &options)? })
     }
 

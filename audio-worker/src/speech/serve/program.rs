@@ -2,7 +2,7 @@
 
 use clap::Args;
 use models::FolderArgs;
-use onnx::RuntimeArgs;
+use onnx::OnnxArgs;
 use platform::config::{HttpArgs, OperatorArgs};
 use platform::{Health, Process};
 use settings::{Check, SettingErrors};
@@ -22,7 +22,7 @@ pub struct ServeProgram {
     #[command(flatten)]
     folder: FolderArgs,
     #[command(flatten)]
-    runtime: RuntimeArgs,
+    runtime: OnnxArgs,
     #[command(flatten)]
     http: HttpArgs,
     #[command(flatten)]

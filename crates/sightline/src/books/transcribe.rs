@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail, ensure};
 use audio_worker::speech::file::{self, FileJob, Progress, Report, Tools};
-use audio_worker::speech::{Engine, FolderArgs, RuntimeArgs, SpeechArgs, SpeechOptions};
+use audio_worker::speech::{Engine, FolderArgs, OnnxArgs, SpeechArgs, SpeechOptions};
 use clap::Args;
 use contracts::{Transcript, TranscriptFormat};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -51,7 +51,7 @@ pub struct Transcribe {
     folder: FolderArgs,
 
     #[command(flatten)]
-    runtime: RuntimeArgs,
+    runtime: OnnxArgs,
 
     #[command(flatten)]
     speech: SpeechArgs,
