@@ -37,6 +37,7 @@ mod time;
 mod topic_role;
 mod topic_units;
 pub mod topics;
+mod transcript;
 pub mod vehicle;
 
 pub use alert::AlertEvent;
@@ -60,3 +61,6 @@ pub use rule::Rule;
 pub use shop_states::{AssetKind, BookStatus, OrderStatus};
 pub use time::whole_microseconds;
 pub use topics::{Topic, TopicRole, Topics};
+pub use transcript::{
+    Transcript, TranscriptError, TranscriptFlag, TranscriptFormat, TranscriptSegment, TranscriptWord,
+};
