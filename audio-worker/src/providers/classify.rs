@@ -131,9 +131,9 @@ fn objection(says: &impl Fn(&[&str]) -> bool) -> Option<Objection> {
 pub(super) fn unusable(body: &[u8], lacks: &str) -> CallFailure {
     let text = String::from_utf8_lossy(&body[..body.len().min(1 << 10)]);
     let what = match serde_json::from_slice::<Value>(body) {
-        Ok(_) => match detail(&text) {
-            said if said.is_empty() => format!("its answer has {lacks}"),
-            said => format!("its answer has {lacks}: {said}"),
+        Ok(document) => match message_of(&document) {
+            None => format!("its answer has {lacks}"),
+            Some(said) => format!("its answer has {lacks}: {}", short(&said)),
         },
         Err(_) if body.is_empty() => "its answer is empty".to_owned(),
         Err(_) if is_html(&text) => "its answer is an HTML page; check base_url".to_owned(),
@@ -150,7 +150,12 @@ fn detail(body: &str) -> String {
         Err(_) if is_html(body) => "an HTML page".to_owned(),
         Err(_) => body.trim().to_owned(),
     };
-    one_line(&said.trim()).chars().take(MAX_DETAIL).collect()
+    short(&said)
+}
+
+/// The beginning of a foreign text, on one line.
+fn short(text: &str) -> String {
+    one_line(&text.trim()).chars().take(MAX_DETAIL).collect()
 }
 
 /// `{"error": {"message"}}`, `{"error": "…"}`, `{"detail": "…"}`, `{"detail": [{"msg"}]}`, `{"message": "…"}`.

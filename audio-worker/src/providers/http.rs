@@ -11,6 +11,7 @@ use platform::{one_line, root_cause};
 use reqwest::header::{AUTHORIZATION, HeaderMap};
 use reqwest::redirect::Policy;
 use reqwest::{Client, RequestBuilder, Response};
+use settings::Secret;
 
 use super::classify::{self, Objection};
 use super::key_file::KeyFile;
@@ -120,12 +121,12 @@ impl ProviderClient {
             request = request.header(AUTHORIZATION, header);
             secret = Some(key);
         }
-        let secret = secret.as_ref().map(|key| key.expose());
+        let secret = secret.as_ref().map(Secret::expose);
         let response = request.send().await.map_err(|error| unanswered(&error, limit))?;
         let request_id = request_id(response.headers());
         let mut ended = read(response, limit, most, secret).await;
         if let Err(failure) = &mut ended {
-            failure.request_id = request_id.clone();
+            failure.request_id.clone_from(&request_id);
         }
         Ok(Answer { body: ended?, request_id })
     }
