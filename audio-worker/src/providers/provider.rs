@@ -1,0 +1,118 @@
+//! One provider of this process: its entry, its permits, and what runs behind it.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use sha2::{Digest, Sha256};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::file::{Entry, Kind};
+use super::openai::LeftOut;
+use crate::speech::{Engine, SpeechArgs};
+
+/// How long Whisper may take for a window on the slowest machine.
+const WHISPER_LIMIT: Duration = Duration::from_secs(600);
+/// How long the sentences of a book may take.
+const EXTRACT_LIMIT: Duration = Duration::from_secs(120);
+/// Digits of a fingerprint.
+const FINGERPRINT: usize = 16;
+
+/// A provider of this process.
+pub(super) struct Provider {
+    /// What the file says.
+    pub entry: Entry,
+    /// What runs behind it, or why it cannot run here.
+    pub engine: Result<Runs, String>,
+    /// The fields that its server does not know.
+    pub left_out: LeftOut,
+    /// One permit for each call at the same time.
+    permits: Semaphore,
+}
+
+/// What runs behind a provider.
+pub(super) enum Runs {
+    /// Whisper in this process.
+    Whisper(Engine),
+    /// A server.
+    Server,
+    /// The sentences of the book.
+    Extract,
+}
+
+impl Provider {
+    /// Opens what runs behind an entry. Blocking: the files of models are read.
+    pub(super) fn open(entry: Entry, speech: &SpeechArgs, models: &models::FolderArgs) -> Self {
+        let (engine, calls) = match &entry.kind {
+            Kind::Whisper { model } => {
+                let args = SpeechArgs { speech_model: model.clone(), ..speech.clone() };
+                let engine = Engine::new(&args, models).map(Runs::Whisper).map_err(|error| error.to_string());
+                (engine, whisper_calls(speech))
+            }
+            Kind::OpenAi(server) => (Ok(Runs::Server), server.concurrency),
+            Kind::Extract => (Ok(Runs::Extract), 1),
+        };
+        Self { entry, engine, left_out: LeftOut::default(), permits: Semaphore::new(calls) }
+    }
+
+    /// Its name.
+    pub(super) fn name(&self) -> &str {
+        &self.entry.name
+    }
+
+    /// Its model, or its kind where it has none: for the ledger and checkpoints.
+    pub(super) fn model(&self) -> &str {
+        self.entry.model().unwrap_or(self.entry.kind.as_str())
+    }
+
+    /// A permit, if one is free.
+    pub(super) fn free_permit(&self) -> Option<SemaphorePermit<'_>> {
+        self.permits.try_acquire().ok()
+    }
+
+    /// Waits for a permit. The permits are never closed.
+    pub(super) async fn permit(&self) -> Option<SemaphorePermit<'_>> {
+        self.permits.acquire().await.ok()
+    }
+
+    /// How long a call may take for this length of audio.
+    pub(super) fn limit(&self, audio: Duration) -> Duration {
+        match &self.entry.kind {
+            Kind::Whisper { .. } => WHISPER_LIMIT,
+            Kind::Extract => EXTRACT_LIMIT,
+            Kind::OpenAi(server) => server.timeout.of(audio),
+        }
+    }
+
+    /// Digits that change with the entry and with the key: a provider that refused a key is off until then.
+    pub(super) async fn fingerprint(&self) -> String {
+        let mut hash = Sha256::new();
+        hash.update(format!("{:?}", self.entry));
+        if let Kind::OpenAi(server) = &self.entry.kind
+            && let Some(file) = &server.api_key_file
+        {
+            // Without a key it is another provider than with one.
+            if let Ok((key, _)) = file.header().await {
+                hash.update(key.expose());
+            }
+        }
+        let mut digits = String::new();
+        for byte in hash.finalize() {
+            // Writing to a text succeeds.
+            let _ = write!(digits, "{byte:02x}");
+        }
+        digits.truncate(FINGERPRINT);
+        digits
+    }
+}
+
+/// As many windows as the engine has sessions: more would wait in its queue.
+fn whisper_calls(speech: &SpeechArgs) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    speech.speech_sessions.unwrap_or(cores.min(4)).max(1)
+}
+
+/// The same length for the ledger.
+pub(super) fn signed(duration: Duration) -> SignedDuration {
+    SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
+}
