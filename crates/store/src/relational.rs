@@ -66,9 +66,9 @@ pub(crate) use migrations::effects;
 pub use migrations::init_sql;
 pub use passwords::{PasswordHash, PasswordReset, TokenHash};
 pub use pipeline::{
-    CallCaps, CallFilter, CallPrice, CallRecord, CallState, CheckpointRecord, MAX_CHECKPOINT_BYTES, MAX_TEXT_PARTS,
-    MAX_WINDOWS, NewCall, NewCheckpoint, PipelineExtras, PipelineRecord, ProviderStateRecord, ReserveOutcome, Settlement,
-    Spent, WindowRecord, WindowResult, WindowState,
+    CallCaps, CallFilter, CallPrice, CallRecord, CallState, CheckpointRecord, ListedProvider, MAX_CHECKPOINT_BYTES,
+    MAX_TEXT_PARTS, MAX_WINDOWS, NewCall, NewCheckpoint, NewListedProvider, PipelineExtras, PipelineRecord,
+    ProviderStateRecord, ProviderTrial, ReserveOutcome, Settlement, Spent, WindowRecord, WindowResult, WindowState,
 };
 pub use quota::{Charge, ChargeOutcome};
 pub use revocations::{Revocation, RevocationKind};

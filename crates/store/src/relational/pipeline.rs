@@ -15,6 +15,7 @@ mod checkpoints;
 mod claims;
 mod finished_windows;
 mod ledger;
+mod provider_list;
 mod provider_states;
 mod records;
 #[cfg(test)]
@@ -30,6 +31,7 @@ use crate::StoreError;
 
 pub use calls::{CallCaps, CallFilter, CallPrice, CallRecord, CallState, NewCall, ReserveOutcome, Settlement, Spent};
 pub use checkpoints::{CheckpointRecord, MAX_CHECKPOINT_BYTES, NewCheckpoint};
+pub use provider_list::{ListedProvider, NewListedProvider, ProviderTrial};
 pub use provider_states::ProviderStateRecord;
 pub use records::{PipelineExtras, PipelineRecord};
 pub use text_parts::MAX_TEXT_PARTS;

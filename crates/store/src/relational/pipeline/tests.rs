@@ -156,4 +156,24 @@ async fn run_providers(store: &Relational) {
         store.set_provider_enabled(task, "here", enabled, None, now).await.unwrap();
     }
     assert_eq!(store.provider_states(task).await.unwrap().len(), 2);
+    run_trials(store).await;
+}
+
+async fn run_trials(store: &Relational) {
+    let (now, task) = (Timestamp::now(), MediaStep::Transcribe);
+    let (model, host) = (Some("whisper-large-v3"), Some("https://api.groq.com"));
+    let groq = NewListedProvider { task, name: "groq", group: "cloud", kind: "openai", model, host, place: 0, missing: None };
+    for _ in 0..2 {
+        store.put_provider_list(&[groq], now).await.unwrap();
+    }
+    assert_eq!(store.listed_providers(task, now).await.unwrap().len(), 1);
+    assert!(store.want_trial(task, "groq", now).await.unwrap());
+    assert!(!store.want_trial(task, "nobody", now).await.unwrap());
+    let mine = [(task, "groq")];
+    assert_eq!(store.take_trial(&[(task, "here")], now).await.unwrap(), None, "another worker's");
+    assert_eq!(store.take_trial(&mine, now).await.unwrap(), Some((task, "groq".to_owned())));
+    assert_eq!(store.take_trial(&mine, now).await.unwrap(), None, "one worker tries it");
+    let trial = ProviderTrial { at: contracts::whole_microseconds(now), works: true, answer: "hello".to_owned() };
+    store.end_trial(task, "groq", &trial).await.unwrap();
+    assert_eq!(store.listed_providers(task, now).await.unwrap()[0].trial, Some(trial));
 }
