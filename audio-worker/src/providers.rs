@@ -56,7 +56,7 @@ pub use probe::Probe;
 pub use text_gate::TextFault;
 pub use transcribe::TranscribeJob;
 
-use crate::speech::SpeechArgs;
+use crate::speech::Engine;
 use http::ProviderClient;
 use provider::Provider;
 
@@ -68,10 +68,8 @@ pub struct ProviderDeps {
     pub desk: ProviderDesk,
     /// The clock of the same.
     pub clock: Clock,
-    /// The settings of Whisper in this process.
-    pub speech: SpeechArgs,
-    /// Where its models are.
-    pub models: models::FolderArgs,
+    /// Whisper in this process, or why it cannot run here. It is used only if the file names it.
+    pub engine: Result<Engine, String>,
 }
 
 /// The providers of a worker. A clone is the same providers.
@@ -88,23 +86,18 @@ struct Inner {
 }
 
 impl Providers {
-    /// Opens the providers of a file. No server is called. Whisper whose model cannot be opened does no work here; [`Self::missing`]
-    /// says what it lacks.
+    /// The providers of a file. No server is called. A provider that cannot run here does no work; [`Self::missing`] says what it lacks.
     ///
     /// # Errors
     /// When no HTTP client can be made.
-    pub async fn open(deps: ProviderDeps) -> anyhow::Result<Self> {
-        let ProviderDeps { file, desk, clock, speech, models } = deps;
+    pub fn new(deps: ProviderDeps) -> anyhow::Result<Self> {
+        let ProviderDeps { file, desk, clock, engine } = deps;
         let ProviderFile { transcribe, describe, caps } = file;
         let client = ProviderClient::new().context("no HTTP client for the providers can be made")?;
-        // The files of models are read.
-        let opened = tokio::task::spawn_blocking(move || {
-            let open = |entries: Vec<Entry>| -> Vec<Provider> {
-                entries.into_iter().map(|entry| Provider::open(entry, &speech, &models)).collect()
-            };
-            (open(transcribe), open(describe))
-        });
-        let (transcribe, describe) = opened.await?;
+        let of = |entries: Vec<Entry>| -> Vec<Provider> {
+            entries.into_iter().map(|entry| Provider::new(entry, &engine)).collect()
+        };
+        let (transcribe, describe) = (of(transcribe), of(describe));
         Ok(Self(Arc::new(Inner { transcribe, describe, caps, desk, clock, client })))
     }
 

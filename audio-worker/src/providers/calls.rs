@@ -1,7 +1,7 @@
 //! One call of one provider with its books: reserved before it, settled after it, and reported to the provider's state.
 //!
-//! A call whose answer did not arrive is not settled: its reservation becomes `unknown` and counts as spent, because the provider may
-//! have charged for it. The same holds for a call of a worker that was killed.
+//! A call whose answer did not arrive has an unknown cost: what was reserved for it counts as spent, because the provider may have charged
+//! for it. The same holds for a call of a worker that was killed.
 
 use std::time::Duration;
 
@@ -97,6 +97,17 @@ pub(super) enum Called<T> {
     },
 }
 
+impl<T> Called<T> {
+    /// The same without the answer, for a call that has none.
+    pub(super) fn without_answer(self) -> Called<()> {
+        match self {
+            Self::Answered(_) => Called::Answered(()),
+            Self::Failed { failure, cools } => Called::Failed { failure, cools },
+            Self::NoBudget { until, cause } => Called::NoBudget { until, cause },
+        }
+    }
+}
+
 impl Providers {
     /// Makes a call, with its books. `call` is not begun without a reservation.
     pub(super) async fn paid<T>(
@@ -115,9 +126,9 @@ impl Providers {
             generation: bill.generation,
             step: bill.step,
             window: bill.window,
-            provider: provider.name().to_owned(),
-            group: provider.entry.group.clone(),
-            model: provider.model().to_owned(),
+            provider: provider.name(),
+            group: &provider.entry.group,
+            model: provider.model(),
             price: reserved,
             audio_ms: bill.estimate.audio_ms,
             timeout: signed(bill.limit),
@@ -131,9 +142,7 @@ impl Providers {
         };
         // In a box: the future of a request is large.
         let ended = Box::pin(call).await;
-        if let Some(settlement) = settlement(&ended, price, &bill.estimate) {
-            self.0.desk.settle(id, &settlement).await?;
-        }
+        self.0.desk.settle(id, &settlement(&ended, price, &bill.estimate)).await?;
         match ended {
             Ok(answer) => {
                 self.0.desk.report(bill.step, provider.name(), fingerprint, &CallEnd::Done).await?;
@@ -169,44 +178,42 @@ impl Providers {
     }
 }
 
-/// What is written into the ledger after a call; `None` for a call of which nobody knows whether it is on the bill.
+/// What is written into the ledger after a call. Without a cost, the reserved amount stays spent.
 fn settlement<'a, T>(
     ended: &'a Result<Answered<T>, CallFailure>,
     price: Option<&Price>,
     estimate: &Used,
-) -> Option<Settlement<'a>> {
+) -> Settlement<'a> {
     let (outcome, used, request_id) = match ended {
-        Ok(answer) => ("answered", answer.used.or(estimate), &answer.request_id),
+        Ok(answer) => (CallEnd::Done.as_str(), Some(answer.used.or(estimate)), &answer.request_id),
         Err(failure) => {
             let used = match failure.billed {
-                // It cost nothing if it has no price.
-                Billed::Unknown if price.is_some() => return None,
-                Billed::Unknown | Billed::No => Used { audio_ms: Some(0), tokens_in: Some(0), tokens_out: Some(0) },
-                Billed::Yes => *estimate,
+                Billed::Unknown => None,
+                Billed::No => Some(Used::default()),
+                Billed::Yes => Some(*estimate),
             };
             (outcome_of(failure), used, &failure.request_id)
         }
     };
-    Some(Settlement {
+    let cost_micro = match (price, used) {
+        (None, _) => Some(0),
+        (Some(price), Some(used)) => Some(used.cost(price)),
+        (Some(_), None) => None,
+    };
+    let used = used.unwrap_or_default();
+    Settlement {
         outcome,
-        cost_micro: price.map(|price| used.cost(price)),
+        cost_micro,
         audio_ms: used.audio_ms,
         tokens_in: used.tokens_in,
         tokens_out: used.tokens_out,
         request_id: request_id.as_deref(),
-    })
+    }
 }
 
 /// The name of a failure in the ledger.
 fn outcome_of(failure: &CallFailure) -> &'static str {
-    match failure.end {
-        _ if failure.timed_out => "timed_out",
-        CallEnd::RateLimited { .. } => "rate_limited",
-        CallEnd::OutOfQuota => "out_of_quota",
-        CallEnd::Unauthorised => "unauthorised",
-        CallEnd::InputRefused => "input_refused",
-        _ => "failed",
-    }
+    if failure.timed_out { "timed_out" } else { failure.end.as_str() }
 }
 
 /// An amount for a message.
@@ -228,9 +235,9 @@ mod tests {
         }
     }
 
-    fn cost_of(ended: &Result<Answered<()>, CallFailure>, price: Option<&Price>) -> Option<Option<i64>> {
+    fn cost_of(ended: &Result<Answered<()>, CallFailure>, price: Option<&Price>) -> Option<i64> {
         let estimate = Used { audio_ms: Some(60_000), tokens_in: Some(10), tokens_out: Some(20) };
-        settlement(ended, price, &estimate).map(|settlement| settlement.cost_micro)
+        settlement(ended, price, &estimate).cost_micro
     }
 
     fn answered(used: Used) -> Result<Answered<()>, CallFailure> {
@@ -240,20 +247,20 @@ mod tests {
     #[test]
     fn an_answer_costs_what_the_provider_says_or_what_was_estimated() {
         let price = price();
-        assert_eq!(cost_of(&answered(Used::default()), Some(&price)), Some(Some(600 + 10 + 40)));
+        assert_eq!(cost_of(&answered(Used::default()), Some(&price)), Some(600 + 10 + 40));
         let said = Used { tokens_in: Some(7), tokens_out: Some(1), ..Used::default() };
-        assert_eq!(cost_of(&answered(said), Some(&price)), Some(Some(600 + 7 + 2)));
-        assert_eq!(cost_of(&answered(said), None), Some(None));
+        assert_eq!(cost_of(&answered(said), Some(&price)), Some(600 + 7 + 2));
+        assert_eq!(cost_of(&answered(said), None), Some(0));
     }
 
     #[test]
     fn a_refused_call_is_free_a_useless_one_is_paid_and_a_lost_one_is_unknown() {
         let price = price();
         let ended = |billed| Err(CallFailure::failed("", billed));
-        assert_eq!(cost_of(&ended(Billed::No), Some(&price)), Some(Some(0)));
-        assert_eq!(cost_of(&ended(Billed::Yes), Some(&price)), Some(Some(650)));
+        assert_eq!(cost_of(&ended(Billed::No), Some(&price)), Some(0));
+        assert_eq!(cost_of(&ended(Billed::Yes), Some(&price)), Some(650));
         assert_eq!(cost_of(&ended(Billed::Unknown), Some(&price)), None);
-        assert_eq!(cost_of(&ended(Billed::Unknown), None), Some(None));
+        assert_eq!(cost_of(&ended(Billed::Unknown), None), Some(0));
     }
 
     #[test]

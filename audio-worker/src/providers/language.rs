@@ -62,10 +62,23 @@ pub(super) fn code_of(text: &str) -> Option<&'static str> {
     known.map(|(code, _, _)| *code)
 }
 
+/// The code that an engine is told. Engines know more languages than are in the table.
+pub(super) fn told(text: &str) -> Option<String> {
+    let first = text.trim().split(['-', '_']).next().unwrap_or_default();
+    let is_code = matches!(first.len(), 2 | 3) && first.bytes().all(|byte| byte.is_ascii_alphabetic());
+    code_of(text).map(str::to_owned).or_else(|| is_code.then(|| first.to_ascii_lowercase()))
+}
+
 /// The English name of a language, for instructions to a model.
 pub(super) fn name_of(code: &str) -> Option<&'static str> {
     let code = code_of(code)?;
     LANGUAGES.iter().find(|(known, _, _)| *known == code).map(|(_, name, _)| *name)
+}
+
+/// The code of a text's language, if it is certain.
+pub(super) fn of_text(text: &str) -> Option<&'static str> {
+    let found = whatlang::detect(text).filter(whatlang::Info::is_reliable)?;
+    LANGUAGES.iter().find(|(_, _, lang)| *lang == found.lang()).map(|(code, _, _)| *code)
 }
 
 /// Whether a text is certainly in another language than `expected`, a code.
@@ -101,6 +114,7 @@ mod tests {
             assert_eq!(code_of(text), Some(code), "{text}");
         }
         assert_eq!((code_of("klingon"), code_of("")), (None, None));
+        assert_eq!((told("eo").as_deref(), told("English").as_deref(), told("?")), (Some("eo"), Some("en"), None));
         assert_eq!(name_of("de-AT"), Some("german"));
     }
 
@@ -108,6 +122,7 @@ mod tests {
     fn a_text_in_another_language_is_noticed() {
         assert!(is_other(GERMAN, "en") && is_other(ENGLISH, "de"));
         assert!(!is_other(ENGLISH, "en") && !is_other(GERMAN, "de"));
+        assert_eq!((of_text(ENGLISH), of_text(GERMAN), of_text("")), (Some("en"), Some("de"), None));
         assert!(is_other(
             "Все счастливые семьи похожи друг на друга, каждая несчастливая семья несчастлива по-своему.",
             "en"

@@ -29,8 +29,13 @@ impl LeftOut {
         if !sent.contains(&field) {
             return false;
         }
-        self.0.fetch_or(bit(field), Ordering::Relaxed);
+        self.leave(field);
         true
+    }
+
+    /// Leaves out a field from now on.
+    pub(super) fn leave(&self, field: Field) {
+        self.0.fetch_or(bit(field), Ordering::Relaxed);
     }
 }
 

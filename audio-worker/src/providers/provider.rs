@@ -9,7 +9,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::file::{Entry, Kind};
 use super::openai::LeftOut;
-use crate::speech::{Engine, SpeechArgs};
+use crate::speech::{Engine, SpeechOptions};
 
 /// How long Whisper may take for a window on the slowest machine.
 const WHISPER_LIMIT: Duration = Duration::from_secs(600);
@@ -41,13 +41,14 @@ pub(super) enum Runs {
 }
 
 impl Provider {
-    /// Opens what runs behind an entry. Blocking: the files of models are read.
-    pub(super) fn open(entry: Entry, speech: &SpeechArgs, models: &models::FolderArgs) -> Self {
+    /// What runs behind an entry. `whisper` is the engine of this process, or why there is none.
+    pub(super) fn new(entry: Entry, whisper: &Result<Engine, String>) -> Self {
         let (engine, calls) = match &entry.kind {
             Kind::Whisper { model } => {
-                let args = SpeechArgs { speech_model: model.clone(), ..speech.clone() };
-                let engine = Engine::new(&args, models).map(Runs::Whisper).map_err(|error| error.to_string());
-                (engine, whisper_calls(speech))
+                let engine = whisper.clone().and_then(|engine| knows(&engine, model).map(|()| engine));
+                // More windows would wait in the engine.
+                let sessions = engine.as_ref().map_or(1, Engine::sessions);
+                (engine.map(Runs::Whisper), sessions)
             }
             Kind::OpenAi(server) => (Ok(Runs::Server), server.concurrency),
             Kind::Extract => (Ok(Runs::Extract), 1),
@@ -106,10 +107,10 @@ impl Provider {
     }
 }
 
-/// As many windows as the engine has sessions: more would wait in its queue.
-fn whisper_calls(speech: &SpeechArgs) -> usize {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    speech.speech_sessions.unwrap_or(cores.min(4)).max(1)
+/// Whether the engine has the model that the file names.
+fn knows(engine: &Engine, model: &str) -> Result<(), String> {
+    let options = SpeechOptions { model: Some(model.to_owned()), language: Some("en".to_owned()), words: true };
+    engine.model(&options).map(|_| ()).map_err(|error| error.to_string())
 }
 
 /// The same length for the ledger.

@@ -26,8 +26,6 @@ const TEMPERATURES: [f32; 2] = [0.0, 0.2];
 const PARAMETERS: &str = "words; temperatures 0, 0.2";
 /// Calls for one attempt: a server may object to each of three fields.
 const MAX_REPEATS: usize = 4;
-/// Pause that an engine with a full queue gets.
-const BUSY: jiff::SignedDuration = jiff::SignedDuration::from_secs(1);
 
 /// One window of speech.
 #[derive(Debug, Clone)]
@@ -66,19 +64,27 @@ impl TranscribeJob<'_> {
         Duration::from_millis(self.milliseconds())
     }
 
-    /// The language as a code, where it is one that servers know.
-    fn language(&self) -> Option<&'static str> {
-        self.language.and_then(language::code_of)
+    /// What Whisper in this process is told.
+    fn options(&self, provider: &Provider) -> SpeechOptions {
+        let model = provider.entry.model().map(str::to_owned);
+        SpeechOptions { model, language: self.language.and_then(language::told), words: true }
+    }
+
+    /// The name of the model that a provider uses for this job, and what stands for it in the key of a checkpoint.
+    fn model<'p>(&self, provider: &'p Provider) -> (&'p str, &'p str) {
+        if let Ok(Runs::Whisper(engine)) = &provider.engine
+            && let Ok(model) = engine.model(&self.options(provider))
+        {
+            return (&model.name, &model.sha256);
+        }
+        (provider.model(), provider.model())
     }
 
     fn key(&self, provider: &Provider) -> [u8; 32] {
-        let model = match &provider.engine {
-            Ok(Runs::Whisper(engine)) => engine.model(self.language()).sha256.clone(),
-            _ => provider.model().to_owned(),
-        };
-        let kind = provider.entry.kind.as_str();
-        let (pcm, language) = (&*self.samples, self.language());
-        WindowKey { pcm, kind, model: &model, language, parameters: PARAMETERS, gate: gate::VERSION }.key()
+        let told = self.language.and_then(language::told);
+        let (kind, (_, model)) = (provider.entry.kind.as_str(), self.model(provider));
+        let (pcm, language) = (&*self.samples, told.as_deref());
+        WindowKey { pcm, kind, model, language, parameters: PARAMETERS, gate: gate::VERSION }.key()
     }
 
     fn bill(&self, provider: &Provider) -> Bill {
@@ -93,11 +99,10 @@ impl TranscribeJob<'_> {
         }
     }
 
-    /// What is wrong with a text, if anything: the gate of speech, and the language that was asked for.
-    fn fault(&self, heard: &Heard) -> Option<TranscriptFlag> {
-        let expected = self.language();
-        let is_other = || expected.is_some_and(|code| language::is_other(&heard.text(), code));
-        gate::fault(heard, self.length()).or_else(|| is_other().then_some(TranscriptFlag::WrongLanguage))
+    /// Whether a text is in another language than the book.
+    fn language_fault(&self, heard: &Heard) -> Option<TranscriptFlag> {
+        let is_other = self.language.is_some_and(|expected| language::is_other(&heard.text(), expected));
+        is_other.then_some(TranscriptFlag::WrongLanguage)
     }
 
     fn answer(&self, provider: &Provider, key: [u8; 32], heard: Heard, flag: Option<TranscriptFlag>) -> WindowAnswer {
@@ -106,7 +111,7 @@ impl TranscribeJob<'_> {
         for segment in &mut segments {
             (segment.provider, segment.model) = (None, None);
         }
-        let (name, model) = (provider.name().to_owned(), provider.model().to_owned());
+        let (name, model) = (provider.name().to_owned(), self.model(provider).0.to_owned());
         let body = transcript::body(&segments);
         let checkpoint = NewCheckpoint { key, kind: "window", provider: name.clone(), model: model.clone(), body };
         WindowAnswer { key, provider: name, model, flag, segments, checkpoint: Some(checkpoint) }
@@ -187,7 +192,7 @@ impl Providers {
 
     async fn by_whisper(&self, turn: &Turn<'_>, job: &TranscribeJob<'_>, engine: &Engine) -> Result<Tried, MediaError> {
         let provider = turn.provider;
-        let options = SpeechOptions { language: job.language().map(str::to_owned), words: true };
+        let options = job.options(provider);
         let bill = job.bill(provider);
         let call = async {
             let heard = engine.transcribe(job.samples.clone(), &options);
@@ -202,7 +207,7 @@ impl Providers {
             Called::Answered(judged) => judged,
             ended => return Ok(Tried::of(ended)),
         };
-        let flag = flag.or_else(|| job.fault(&heard));
+        let flag = flag.or_else(|| job.language_fault(&heard));
         let answer = job.answer(provider, job.key(provider), heard, flag);
         Ok(if flag.is_none() { Tried::Good(answer) } else { Tried::Doubtful(answer) })
     }
@@ -215,25 +220,36 @@ impl Providers {
         let mut request = AudioRequest {
             file: Bytes::from(wav::file(&job.samples)),
             length: job.length(),
-            language: job.language().map(str::to_owned),
+            language: job.language.and_then(language::told),
             temperature: 0.0,
         };
-        let mut doubtful = None;
+        let mut doubtful: Option<(Heard, TranscriptFlag)> = None;
         for temperature in TEMPERATURES {
             request.temperature = temperature;
             let heard = match self.ask_server(turn, job, server, &request).await? {
                 Called::Answered(heard) => heard,
                 // The doubtful text of the first attempt is all there is.
-                ended => return Ok(doubtful.map_or_else(|| Tried::of(ended), Tried::Doubtful)),
+                ended if doubtful.is_none() => return Ok(Tried::of(ended)),
+                _ => break,
             };
-            let flag = job.fault(&heard);
-            let answer = job.answer(turn.provider, job.key(turn.provider), heard, flag);
-            if flag.is_none() {
-                return Ok(Tried::Good(answer));
+            let fault = gate::fault(&heard, job.length()).or_else(|| job.language_fault(&heard));
+            let Some(fault) = fault else {
+                return Ok(Tried::Good(job.answer(turn.provider, job.key(turn.provider), heard, None)));
+            };
+            // The shorter one: the longer one repeats itself more.
+            let is_better = doubtful.as_ref().is_none_or(|(best, _)| heard.text().len() < best.text().len());
+            if is_better {
+                doubtful = Some((heard, fault));
             }
-            doubtful = doubtful.or(Some(answer));
         }
-        Ok(doubtful.map_or_else(|| Tried::Refused("it was not asked".to_owned()), Tried::Doubtful))
+        let (heard, fault) = doubtful.unwrap_or((Heard::default(), TranscriptFlag::NoSpeech));
+        let key = job.key(turn.provider);
+        if fault == TranscriptFlag::NoSpeech {
+            // What the engine itself takes for silence is none.
+            let silence = Heard { language: heard.language, segments: Vec::new() };
+            return Ok(Tried::Good(job.answer(turn.provider, key, silence, None)));
+        }
+        Ok(Tried::Doubtful(job.answer(turn.provider, key, heard, Some(fault))))
     }
 
     /// One attempt; again without each field to which the server objects.
@@ -284,9 +300,5 @@ impl Tried {
 /// What an error of Whisper in this process means.
 fn whisper_failure(error: &SpeechError) -> CallFailure {
     let text = error.to_string();
-    match error {
-        SpeechError::Busy => CallFailure::new(CallEnd::RateLimited { retry_after: Some(BUSY) }, text, Billed::No),
-        error if error.is_permanent() => CallFailure::input_refused(text),
-        _ => CallFailure::failed(text, Billed::No),
-    }
+    if error.is_permanent() { CallFailure::input_refused(text) } else { CallFailure::failed(text, Billed::No) }
 }

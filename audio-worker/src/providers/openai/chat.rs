@@ -26,6 +26,8 @@ pub(in crate::providers) struct ChatRequest {
     pub temperature: f32,
     /// Most tokens of the answer.
     pub max_tokens: u64,
+    /// Whether the form is told in words only.
+    pub is_plain: bool,
 }
 
 /// Calls the server.
@@ -53,7 +55,7 @@ pub(in crate::providers) fn optional(left_out: &LeftOut) -> Vec<Field> {
 }
 
 fn body(server: &OpenAi, left_out: &LeftOut, request: &ChatRequest) -> Value {
-    let with_format = !left_out.has(Field::Format);
+    let with_format = !request.is_plain && !left_out.has(Field::Format);
     // A server that does not know schemas is told the form in words.
     let system = if with_format {
         request.system.clone()
