@@ -22,6 +22,7 @@ mod sending;
 mod sign_ins;
 mod slow_connections;
 mod soak;
+mod speech;
 mod sse;
 mod stats;
 mod worker;
@@ -76,6 +77,8 @@ enum Command {
     Soak(soak::SoakBench),
     /// Faces among many enrolled people: searches over HTTP and enrolments, on SQLite and PostgreSQL
     Faces(faces::FacesBench),
+    /// Speech to text: a file from its bytes to its transcript, compared with a bare loop of whisper-rs; two windows at a time
+    Speech(speech::SpeechBench),
     /// Every bench in turn; prints the name of each one that is skipped because its servers or programs are not given
     All(Box<All>),
     #[command(hide = true)]
@@ -110,6 +113,8 @@ struct All {
     soak: soak::SoakBench,
     #[command(flatten)]
     faces: faces::FacesBench,
+    #[command(flatten)]
+    speech: speech::SpeechBench,
 }
 
 impl Bench {
@@ -131,6 +136,7 @@ impl Bench {
             Command::Overload(bench) => print(&bench.run(&servers, run_length).await?, json),
             Command::Soak(bench) => print(&bench.run(run_length).await?, json),
             Command::Faces(bench) => print(&bench.run(&servers, run_length).await?, json),
+            Command::Speech(bench) => print(&Box::pin(bench.run(run_length)).await?, json),
             Command::Child(child) => child.run().await,
             Command::All(all) => {
                 print_or_name("bus", all.bus.run(&servers, run_length).await, json)?;
@@ -145,7 +151,8 @@ impl Bench {
                 print_or_name("sign-ins", all.sign_ins.run(run_length).await, json)?;
                 print_or_name("overload", all.overload.run(&servers, run_length).await, json)?;
                 print_or_name("soak", all.soak.run(run_length).await, json)?;
-                print_or_name("faces", all.faces.run(&servers, run_length).await, json)
+                print_or_name("faces", all.faces.run(&servers, run_length).await, json)?;
+                print_or_name("speech", Box::pin(all.speech.run(run_length)).await, json)
             }
         }
     }
