@@ -223,7 +223,8 @@ fn windows(tools: &Tools, recording: &Path) -> anyhow::Result<Vec<Arc<[f32]>>> {
     let mut listening = vad.listen();
     listening.push(&samples)?;
     let plan = recording::planned(&listening.finish()?);
-    let of = |(start, end): &(u64, u64)| samples.get(*start as usize..*end as usize).map(Arc::from);
+    // The plan is of whole milliseconds, so the last window may end a few samples later than the recording.
+    let of = |(start, end): &(u64, u64)| samples.get(*start as usize..samples.len().min(*end as usize)).map(Arc::from);
     plan.windows.iter().map(|window| of(window).context("a window outside of the recording")).collect()
 }
 
