@@ -3,7 +3,9 @@
 //! In: any file that crates/sound decodes. Out: a [`Plan`], and the samples of each of its windows from a [`Reader`]. The file is decoded
 //! twice, in blocks: once to find speech, once for the windows, so memory does not depend on its length.
 
-use std::io::{Read, Seek};
+use std::fs::File;
+use std::io::{self, Read, Seek};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use sound::{Block, Decoder, Limits, Refusal, SPEECH_RATE, Sound, SoundError};
 
 use super::error::SpeechError;
-use super::vad::Vad;
+use super::vad::{Activity, Vad};
 
 /// A gap before a window that is longer is skipped instead of decoded: ten minutes.
 const SKIPPED: u64 = 600 * SPEECH_RATE as u64;
@@ -92,10 +94,14 @@ pub fn plan(
             return Err(RecordingError::Cancelled);
         }
     }
-    let activity = listening.finish()?;
+    Ok(planned(&listening.finish()?))
+}
+
+/// The windows for what is known of a recording.
+pub fn planned(activity: &Activity) -> Plan {
     let windows = windows::plan(&activity.speech, &activity.loudness, activity.samples);
     let windows = windows.into_iter().map(|Window { start, end }| (start, end)).collect();
-    Ok(Plan { samples: activity.samples, windows })
+    Plan { samples: activity.samples, windows }
 }
 
 /// Reads windows, best in their order: then each sample is decoded once.
@@ -145,6 +151,28 @@ impl Reader {
         }
         Ok(block)
     }
+}
+
+/// All samples of a file. Their memory grows with its length: it is for tests and benches.
+///
+/// # Errors
+/// When the file cannot be read or is refused.
+pub fn all_samples(path: &Path) -> Result<Vec<f32>, RecordingError> {
+    let (file, bytes) = open(path).map_err(SoundError::Source)?;
+    let sound = probe(file, bytes)?;
+    let (file, bytes) = open(path).map_err(SoundError::Source)?;
+    let mut decoder = Decoder::open(file, bytes, &sound)?;
+    let mut samples = Vec::new();
+    while let Some(block) = decoder.next_block()? {
+        samples.extend(block.samples);
+    }
+    Ok(samples)
+}
+
+fn open(path: &Path) -> io::Result<(File, u64)> {
+    let file = File::open(path)?;
+    let bytes = file.metadata()?.len();
+    Ok((file, bytes))
 }
 
 /// A window that is ready for an engine.

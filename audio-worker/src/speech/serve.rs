@@ -1,8 +1,8 @@
 //! The engine behind `OpenAI`'s interface, so that it can stand in for another speech server, and another one for it.
 //!
 //! ```text
-//! POST /v1/audio/transcriptions ──▶ form: the file goes to a temporary file ──▶ windows with speech ──▶ Engine ──▶ json, text, srt, vtt,
-//! GET  /v1/models                                                                                          verbose_json, or a stream
+//! POST /v1/audio/transcriptions ──▶ form ──▶ temporary file ──▶ windows with speech ──▶ Engine ──▶ json, text, srt, vtt, verbose_json,
+//! GET  /v1/models                                                                                  or a stream of events
 //! ```
 //!
 //! Guarantees: bodies, requests and their files are bounded; a recording may be as long as crates/sound allows, because it is never in memory
