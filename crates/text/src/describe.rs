@@ -11,7 +11,7 @@ use crate::embedding::Embedding;
 pub const DESCRIPTION_CHARACTERS: RangeInclusive<usize> = 200..=330;
 
 /// Sentences of a shorter text are all looked at, because a quarter of it is too little.
-const FEW: usize = 12;
+const FEW: usize = 8;
 
 /// Shortest sentence that says something, in characters and words.
 const SHORTEST: usize = 25;

@@ -56,7 +56,8 @@ impl Embedder {
         }
         for (length, texts) in by_length {
             for batch in texts.chunks(BATCH) {
-                let tokens: Vec<i64> = batch.iter().flat_map(|(_, tokens)| tokens.iter().copied().map(i64::from)).collect();
+                let tokens: Vec<i64> =
+                    batch.iter().flat_map(|(_, tokens)| tokens.iter().copied().map(i64::from)).collect();
                 let found = self.run(&tokens, length).map_err(|error| RuntimeError::Inference(error_chain(&error)))?;
                 for ((index, _), embedding) in batch.iter().zip(found) {
                     embeddings[*index] = embedding;

@@ -5,8 +5,8 @@ use crate::sentences::{MAX_SENTENCE, sentences};
 use crate::wordpiece::{MAX_TOKENS, WordPiece};
 
 /// A vocabulary in which most words are divided.
-const VOCABULARY: &str = r#"{"model": {"type": "WordPiece", "continuing_subword_prefix": "##", "vocab": {
-    "[UNK]": 0, "[CLS]": 1, "[SEP]": 2, "a": 3, "##a": 4, "ab": 5, "##b": 6, ".": 7, "the": 8, "##s": 9}}}"#;
+const VOCABULARY: &str = r###"{"model": {"type": "WordPiece", "continuing_subword_prefix": "##", "vocab": {
+    "[UNK]": 0, "[CLS]": 1, "[SEP]": 2, "a": 3, "##a": 4, "ab": 5, "##b": 6, ".": 7, "the": 8, "##s": 9}}}"###;
 
 /// Divides any text. The sentences are in order, apart, of bounded length, without white space around them, and hold all else of the text.
 pub fn sentences_of(data: &[u8]) {

@@ -83,11 +83,8 @@ mod tests {
     #[tokio::test]
     async fn a_missing_model_is_an_error_of_each_call() {
         let folder = tempfile::tempdir().unwrap();
-        let args = FolderArgs {
-            models_dir: Some(folder.path().to_path_buf()),
-            models_file: None,
-            allow_noncommercial: false,
-        };
+        let args =
+            FolderArgs { models_dir: Some(folder.path().to_path_buf()), models_file: None, allow_noncommercial: false };
         let embeddings = Embeddings::new(args, SessionOptions::cpu(folder.path()));
         for _ in 0..2 {
             let error = embeddings.embed(vec!["a".to_owned()]).await.unwrap_err().to_string();

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! In: English text, and the files of the model `minilm-l6-v2`. Out: [embeddings](Embedding), by which texts of similar meaning are close;
-//! a [description](describe) of whole sentences of the text; the [categories](categories()) that it is closest to.
+//! a [description](describe()) of whole sentences of the text; the [categories](categories()) that it is closest to.
 //!
 //! Guarantees: the same text has the same embedding, whatever is embedded beside it. No text makes the reader of tokens fail or use
 //! memory beyond its length; of a long one the first 256 tokens count. No model is needed for sentences. A description consists of

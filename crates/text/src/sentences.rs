@@ -10,9 +10,10 @@ use std::ops::Range;
 pub const MAX_SENTENCE: usize = 1_000;
 
 /// Words before a full stop that does not end the sentence, in small letters.
-const ABBREVIATIONS: [&str; 38] = [
-    "mr", "mrs", "ms", "messrs", "mme", "mlle", "dr", "prof", "rev", "hon", "st", "capt", "col", "gen", "lt", "sgt", "maj", "gov",
-    "sen", "jr", "sr", "esq", "no", "vol", "ch", "pp", "fig", "vs", "cf", "viz", "e.g", "i.e", "a.m", "p.m", "etc", "co", "mt", "ed",
+const ABBREVIATIONS: [&str; 34] = [
+    "mr", "mrs", "ms", "messrs", "mme", "mlle", "dr", "prof", "rev", "hon", "st", "capt", "col", "gen", "lt", "sgt",
+    "maj", "gov", "sen", "jr", "sr", "esq", "vol", "pp", "fig", "vs", "cf", "viz", "e.g", "i.e", "a.m", "p.m", "co",
+    "mt",
 ];
 
 /// The sentences of a text: their places in it, in order, without white space around them.
@@ -113,7 +114,10 @@ mod tests {
     #[test]
     fn sentences_end_at_their_marks() {
         assert_eq!(found("One. Two!  Three?\nFour"), ["One.", "Two!", "Three?", "Four"]);
-        assert_eq!(found("\"What is it?\" he said. \"Go!\" She went."), ["\"What is it?\" he said.", "\"Go!\"", "She went."]);
+        assert_eq!(
+            found("\"What is it?\" he said. \"Go!\" She went."),
+            ["\"What is it?\" he said.", "\"Go!\"", "She went."]
+        );
         assert_eq!(found("He stopped... Then he went."), ["He stopped...", "Then he went."]);
         assert_eq!(found("A title\n\nThe first line\ngoes on."), ["A title", "The first line\ngoes on."]);
         assert_eq!(found("東京。大きい。"), ["東京。", "大きい。"]);
@@ -136,7 +140,7 @@ mod tests {
     fn a_text_without_an_end_is_cut_between_words() {
         let text = "word ".repeat(1_000);
         let pieces = found(&text);
-        assert_eq!(pieces.len(), 6, "of 4,999 characters, 199 words each");
+        assert_eq!(pieces.len(), 5, "of 200 words each");
         assert!(pieces.iter().all(|piece| piece.chars().count() <= MAX_SENTENCE && piece.ends_with("word")));
         let solid = "x".repeat(2_500);
         assert_eq!(found(&solid).into_iter().map(str::len).collect::<Vec<_>>(), [1_000, 1_000, 500]);

@@ -103,13 +103,13 @@ impl WordPiece {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
 
     /// A vocabulary of a few words.
-    pub(crate) fn vocabulary() -> WordPiece {
-        let file = r#"{"version": "1.0", "model": {"type": "WordPiece", "continuing_subword_prefix": "##", "vocab": {
-            "[UNK]": 0, "[CLS]": 1, "[SEP]": 2, "un": 3, "##believ": 4, "##able": 5, "the": 6, ".": 7, "##b": 8, "[": 9}}}"#;
+    fn vocabulary() -> WordPiece {
+        let file = r###"{"version": "1.0", "model": {"type": "WordPiece", "continuing_subword_prefix": "##", "vocab": {
+            "[UNK]": 0, "[CLS]": 1, "[SEP]": 2, "un": 3, "##believ": 4, "##able": 5, "the": 6, ".": 7, "##b": 8, "[": 9}}}"###;
         WordPiece::read(file.as_bytes()).unwrap()
     }
 
@@ -133,10 +133,11 @@ pub(crate) mod tests {
 
     #[test]
     fn another_file_is_refused() {
-        for file in ["", "{}", r#"{"model": {"type": "BPE", "continuing_subword_prefix": "##", "vocab": {}}}"#] {
+        for file in ["", "{}", r###"{"model": {"type": "BPE", "continuing_subword_prefix": "##", "vocab": {}}}"###] {
             assert!(WordPiece::read(file.as_bytes()).is_err(), "{file}");
         }
-        let without = r#"{"model": {"type": "WordPiece", "continuing_subword_prefix": "##", "vocab": {"[UNK]": 0}}}"#;
+        let without =
+            r###"{"model": {"type": "WordPiece", "continuing_subword_prefix": "##", "vocab": {"[UNK]": 0}}}"###;
         assert!(WordPiece::read(without.as_bytes()).unwrap_err().contains("[CLS]"));
     }
 }
