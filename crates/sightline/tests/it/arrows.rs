@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// The crates of the workspace that each crate may depend on.
-const ALLOWED: [(&str, &[&str]); 21] = [
+const ALLOWED: [(&str, &[&str]); 24] = [
     ("contracts", &["settings"]),
     ("gallery", &["contracts"]),
     ("rules", &["contracts", "settings"]),
@@ -19,7 +19,11 @@ const ALLOWED: [(&str, &[&str]); 21] = [
     ("settings", &[]),
     ("testing", &["bus", "contracts"]),
     // No bus, no store, and no service: each service decodes images and runs models by itself.
-    ("vision", &["contracts", "platform", "settings"]),
+    ("vision", &["contracts", "models", "onnx", "platform", "settings"]),
+    // Model files, and what runs them apart from images.
+    ("models", &["contracts", "platform", "settings"]),
+    ("onnx", &["platform"]),
+    ("text", &["models", "onnx", "platform"]),
     ("consumer-kit", &["bus", "contracts", "platform"]),
     ("api-kit", &["accounts", "bus", "contracts", "platform", "settings", "store"]),
     (
@@ -88,7 +92,7 @@ const ALLOWED: [(&str, &[&str]); 21] = [
 /// Dependencies from outside the workspace that only these crates may have.
 const RESERVED: [(&str, &[&str]); 17] = [
     ("rdkafka", &["bus"]),
-    ("ort", &["vision"]),
+    ("ort", &["onnx"]),
     ("image", &["vision"]),
     ("turbojpeg", &["vision", "camera"]),
     // The command must run without it.
