@@ -13,7 +13,7 @@ mod whisper;
 use serde::Deserialize;
 
 use crate::hash::is_sha256;
-use crate::weights::Source;
+use crate::source::Source;
 
 /// A conversion of the fetched file.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

@@ -14,6 +14,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use crate::error::ModelError;
 use crate::model::{AnyEngine, Engine, Model};
 use crate::pull::{self, PullError, Pulled};
+use crate::weights::Weights;
 
 /// The built-in document.
 pub const BUILT_IN: &str = include_str!("../models.yaml");
@@ -67,12 +68,15 @@ impl<D: DeserializeOwned, E: DeserializeOwned + Engine> Document<D, E> {
         let invalid = |cause: String| ModelError::Document { file: file.to_owned(), cause };
         let document: Self = serde_yaml_ng::from_str(text).map_err(|error| invalid(error.to_string()))?;
         for model in &document.models {
-            let checked = model.weights().map_or(Ok(()), |weights| weights.check());
+            let checked = model.weights().map_or(Ok(()), Weights::check);
             checked.map_err(|fault| invalid(format!("the model `{}`: {fault}", model.name)))?;
         }
         Ok(document)
     }
 }
+
+/// A document of which only the models are read.
+pub(crate) type AnyDocument = Document<IgnoredAny, AnyEngine>;
 
 /// Every model, whatever runs it.
 #[derive(Debug, Clone)]
@@ -87,7 +91,7 @@ impl Models {
     /// # Errors
     /// The built-in document is invalid; a test ensures that it is not.
     pub fn built_in() -> Result<Self, ModelError> {
-        Ok(Document::built_in()?.into())
+        Ok(AnyDocument::built_in()?.into())
     }
 
     /// The models of an operator's document, and the built-in ones that no detector uses.
@@ -95,7 +99,7 @@ impl Models {
     /// # Errors
     /// The file cannot be read or is invalid.
     pub fn from_file(path: &Path) -> Result<Self, ModelError> {
-        Ok(Document::from_file(path)?.into())
+        Ok(AnyDocument::from_file(path)?.into())
     }
 
     /// The model of that name.
@@ -127,8 +131,8 @@ impl Models {
     }
 }
 
-impl From<Document<IgnoredAny, AnyEngine>> for Models {
-    fn from(document: Document<IgnoredAny, AnyEngine>) -> Self {
+impl From<AnyDocument> for Models {
+    fn from(document: AnyDocument) -> Self {
         Self { models: document.models }
     }
 }

@@ -10,7 +10,8 @@ use tokio::process::Command;
 
 use crate::convert::Convert;
 use crate::hash::{expect, expect_hash, sha256_of_file};
-use crate::weights::{Package, Source, Weights};
+use crate::source::{Package, Source};
+use crate::weights::Weights;
 
 /// Time limit for a connection to a source.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -24,6 +24,7 @@ mod hash;
 mod model;
 pub mod pull;
 mod rewrite;
+mod source;
 mod weights;
 
 pub use args::{FolderArgs, ModelFiles};
@@ -34,7 +35,8 @@ pub use hash::sha256;
 pub use model::{AnyEngine, Engine, Model, is_independent_kind};
 pub use pull::{PullError, Pulled};
 pub use rewrite::Rewrite;
-pub use weights::{Package, Source, Weights};
+pub use source::{Package, Source};
+pub use weights::Weights;
 
 #[cfg(test)]
 mod tests;

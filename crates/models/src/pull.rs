@@ -9,7 +9,8 @@ use crate::error::ModelError;
 use crate::fetch::Fetcher;
 use crate::hash::sha256_of_file;
 use crate::model::{Engine, Model};
-use crate::weights::{Source, Weights};
+use crate::source::Source;
+use crate::weights::Weights;
 
 /// A model whose file is now in the folder.
 #[derive(Debug, Clone, PartialEq, Eq)]

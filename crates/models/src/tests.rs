@@ -26,7 +26,7 @@ fn models(engine: &str) -> Models {
         "detectors: {{}}\nmodels:\n  - {{name: tiny, task: speech, licence: MIT, commercial: true, input: i, output: o, \
          engine: {{{engine}}}}}\n"
     );
-    Document::parse("test.yaml", &text).unwrap().into()
+    document::AnyDocument::parse("test.yaml", &text).unwrap().into()
 }
 
 fn names(name: &str) -> [String; 1] {
@@ -82,7 +82,7 @@ fn invalid_documents_are_refused_with_the_file() {
         ("file: minilm-tokenizer.json", "file: a/b.json"),
     ] {
         assert!(BUILT_IN.contains(from), "{from}");
-        let error = Document::<serde::de::IgnoredAny, AnyEngine>::parse("mine.yaml", &BUILT_IN.replace(from, to));
+        let error = document::AnyDocument::parse("mine.yaml", &BUILT_IN.replace(from, to));
         assert!(error.unwrap_err().to_string().contains("mine.yaml"), "{to}");
     }
 }

@@ -14,6 +14,9 @@ const HALF: u8 = 4;
 /// The type of 16-bit integers.
 const INTEGER: u8 = 2;
 
+/// Most dimensions of a variable.
+const MAX_RANK: u8 = 4;
+
 /// The variables of a file, by name.
 pub struct Variables<'a>(BTreeMap<&'a str, Variable<'a>>);
 
@@ -125,6 +128,9 @@ impl<'a> Reader<'a> {
 
     fn variable(&mut self) -> Result<Variable<'a>, String> {
         let [rank] = self.array()?;
+        if rank > MAX_RANK {
+            return Err(format!("a variable has {rank} dimensions"));
+        }
         let dimensions = (0..rank).map(|_| self.length()).collect::<Result<Vec<_>, _>>()?;
         let [kind] = self.array()?;
         let length = self.length()?;
