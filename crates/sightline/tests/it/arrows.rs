@@ -7,11 +7,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// The crates of the workspace that each crate may depend on.
-<<<<<<< HEAD
 const ALLOWED: [(&str, &[&str]); 30] = [
-=======
-const ALLOWED: [(&str, &[&str]); 24] = [
->>>>>>> models
     ("contracts", &["settings"]),
     ("gallery", &["contracts"]),
     ("rules", &["contracts", "settings"]),
@@ -32,16 +28,9 @@ const ALLOWED: [(&str, &[&str]); 24] = [
     // Bytes in, facts and samples out.
     ("sound", &[]),
     ("testing", &["bus", "contracts"]),
-    ("text", &["contracts", "models", "onnx", "platform"]),
+    ("text", &["models", "onnx", "platform"]),
     // No bus, no store, and no service: each service decodes images and runs models by itself.
     ("vision", &["contracts", "models", "onnx", "platform", "settings"]),
-<<<<<<< HEAD
-=======
-    // Model files, and what runs them apart from images.
-    ("models", &["contracts", "platform", "settings"]),
-    ("onnx", &["platform"]),
-    ("text", &["models", "onnx", "platform"]),
->>>>>>> models
     ("consumer-kit", &["bus", "contracts", "platform"]),
     ("api-kit", &["accounts", "bus", "contracts", "platform", "settings", "store"]),
     (
