@@ -1,6 +1,7 @@
 //! Texts of windows: as they are kept, with times from the start of the window, and as they are shown, at their place in the recording.
 //!
-//! What is kept says neither where the window is nor which provider made it, so the same sound in another book has the same text.
+//! What is kept says neither where the window is nor which provider made it, so the same sound in another book has the same text. Why it is
+//! doubtful belongs to the text.
 
 use contracts::{TranscriptFlag, TranscriptSegment};
 use store::relational::WindowRecord;
@@ -9,8 +10,7 @@ use crate::error::MediaError;
 
 /// The body of the checkpoint of a window. Times are milliseconds from the window's start.
 pub fn body(segments: &[TranscriptSegment]) -> Vec<u8> {
-    let bare =
-        |segment: &TranscriptSegment| TranscriptSegment { provider: None, model: None, flag: None, ..segment.clone() };
+    let bare = |segment: &TranscriptSegment| TranscriptSegment { provider: None, model: None, ..segment.clone() };
     let bare: Vec<TranscriptSegment> = segments.iter().map(bare).collect();
     // A value of numbers and texts can always be written.
     serde_json::to_vec(&bare).unwrap_or_default()
@@ -31,6 +31,7 @@ pub fn placed(window: &WindowRecord, body: &[u8]) -> Result<Vec<TranscriptSegmen
         for word in &mut segment.words {
             (word.start_ms, word.end_ms) = (at(word.start_ms), at(word.end_ms).max(at(word.start_ms)));
         }
+        let flag = segment.flag.or(flag);
         TranscriptSegment { provider: window.provider.clone(), model: window.model.clone(), flag, ..segment }
     };
     Ok(segments.into_iter().map(place).collect())
@@ -85,9 +86,12 @@ mod tests {
 
     #[test]
     fn what_is_kept_does_not_say_who_made_it() {
-        let made =
-            TranscriptSegment { provider: Some("groq".to_owned()), flag: Some(TranscriptFlag::Loop), ..segment(0, 5) };
-        assert_eq!(body(&[made]), body(&[segment(0, 5)]));
+        let made = TranscriptSegment { provider: Some("groq".to_owned()), ..segment(0, 5) };
+        assert_eq!(body(&[made.clone()]), body(&[segment(0, 5)]));
+        let doubtful = TranscriptSegment { flag: Some(TranscriptFlag::TooFast), ..made };
+        let shown = placed(&window(), &body(&[doubtful, segment(5, 9)])).unwrap();
+        let flags: Vec<_> = shown.into_iter().map(|segment| segment.flag).collect();
+        assert_eq!(flags, [Some(TranscriptFlag::TooFast), Some(TranscriptFlag::Loop)], "its own, else the window's");
     }
 
     #[test]

@@ -207,11 +207,10 @@ pub async fn the_last_window_wakes_its_pipeline_once(stores: &TwoStores) {
         windows.push(taken(one, task).await);
     }
     let texts = [1, 2, 3, 4].map(text);
-    let finishes = windows
-        .iter()
-        .zip(&texts)
-        .enumerate()
-        .map(async |(n, (window, text))| finish(if n % 2 == 0 { one } else { other }, window, text).await.unwrap());
+    let finishes = windows.iter().zip(&texts).map(|(window, text)| {
+        let store = if window.n % 2 == 0 { one } else { other };
+        async move { finish(store, window, text).await.unwrap() }
+    });
     let finished = futures::future::join_all(finishes).await;
     let woken: Vec<_> = finished.iter().filter(|record| record.wake_at.is_some()).collect();
     assert_eq!(woken.len(), 1, "{finished:?}");
@@ -236,6 +235,7 @@ pub async fn a_window_that_is_put_off_is_due_again_at_its_time(stores: &TwoStore
     let tasks = one.claim_windows(at, 9).await.unwrap();
     let (first, second) = (taken(one, &tasks[0]).await, taken(one, &tasks[1]).await);
     let until = at + SignedDuration::from_mins(5);
+    assert!(one.renew_window(&second, until + LEASE).await.unwrap());
     assert!(one.release_window(&first, until, "cooling", "groq", at).await.unwrap());
     let waiting = found(other, pipeline.book).await;
     assert_eq!(

@@ -82,10 +82,10 @@ pub async fn a_call_is_in_the_ledger_from_its_reservation_on(stores: &TwoStores)
 
 pub async fn callers_at_once_do_not_exceed_a_cap_together(stores: &TwoStores) {
     let book = BookId::now();
-    let limit = caps(Some(35), None);
-    let reservations = (0..10).map(async |n| {
+    let limit = &caps(Some(35), None);
+    let reservations = (0..10).map(|n| {
         let store = if n % 2 == 0 { &stores.one } else { &stores.other };
-        store.reserve_call(&call(Some(book), Some(10)), Some(&limit), now()).await.unwrap()
+        async move { store.reserve_call(&call(Some(book), Some(10)), Some(limit), now()).await.unwrap() }
     });
     let outcomes = futures::future::join_all(reservations).await;
     assert_eq!(outcomes.iter().filter(|outcome| **outcome == ReserveOutcome::Reserved).count(), 3);
@@ -97,7 +97,7 @@ pub async fn callers_at_once_do_not_exceed_a_cap_together(stores: &TwoStores) {
     // What was cheaper than reserved makes room.
     let first = stores.one.provider_calls(&of_book, None, 1).await.unwrap().remove(0);
     assert!(stores.other.settle_call(first.call.id, &cost(2), now()).await.unwrap());
-    let outcome = stores.one.reserve_call(&call(Some(book), Some(10)), Some(&limit), now()).await.unwrap();
+    let outcome = stores.one.reserve_call(&call(Some(book), Some(10)), Some(limit), now()).await.unwrap();
     assert_eq!(outcome, ReserveOutcome::Reserved);
 }
 
@@ -196,9 +196,9 @@ pub async fn after_a_cooldown_one_caller_tries_a_provider(stores: &TwoStores) {
     assert!(one.put_provider_state(&cooling, at).await.unwrap());
     assert!(!one.claim_probe(STEP, "groq", at - SignedDuration::from_secs(1), until).await.unwrap(), "it cools");
     assert!(!one.claim_probe(STEP, "here", at, until).await.unwrap(), "nothing is known of it");
-    let claims = (0..6).map(async |n| {
+    let claims = (0..6).map(|n| {
         let store = if n % 2 == 0 { one } else { other };
-        store.claim_probe(STEP, "groq", at, until).await.unwrap()
+        async move { store.claim_probe(STEP, "groq", at, until).await.unwrap() }
     });
     let claims = futures::future::join_all(claims).await;
     assert_eq!(claims.into_iter().filter(|claimed| *claimed).count(), 1);
