@@ -87,7 +87,7 @@ mod tests {
     #[test]
     fn what_is_kept_does_not_say_who_made_it() {
         let made = TranscriptSegment { provider: Some("groq".to_owned()), ..segment(0, 5) };
-        assert_eq!(body(&[made.clone()]), body(&[segment(0, 5)]));
+        assert_eq!(body(std::slice::from_ref(&made)), body(&[segment(0, 5)]));
         let doubtful = TranscriptSegment { flag: Some(TranscriptFlag::TooFast), ..made };
         let shown = placed(&window(), &body(&[doubtful, segment(5, 9)])).unwrap();
         let flags: Vec<_> = shown.into_iter().map(|segment| segment.flag).collect();
