@@ -22,6 +22,7 @@ mod error;
 pub mod fuzzing;
 mod handle;
 mod normal;
+mod passages;
 mod sentences;
 mod wordpiece;
 
@@ -31,4 +32,5 @@ pub use embedder::Embedder;
 pub use embedding::{DIMENSIONS, Embedding};
 pub use error::TextError;
 pub use handle::{Embeddings, MAX_TEXTS};
+pub use passages::{Passage, closest, parts_of, passages_of};
 pub use sentences::{MAX_SENTENCE, sentences};

@@ -58,8 +58,10 @@ impl Relational {
         let mut claimed = Vec::new();
         for row in self.rows(STEPS, values![now, i64::from(limit.min(MAX_CLAIMED))]).await? {
             let (book, seen): (BookId, Timestamp) = (book(&row)?, row.get("wake_at")?);
-            // No revision: a worker that has the step goes on with it.
-            let sql = "UPDATE pipelines SET wake_at = $3 WHERE book_id = $1 AND wake_at = $2";
+            // A worker that has not renewed its step in time has lost it: its next report finds another revision.
+            let sql = "UPDATE pipelines SET wake_at = $3, crashes = crashes + CASE WHEN state = 'running' THEN 1 ELSE 0 END, \
+                       revision = revision + CASE WHEN state = 'running' THEN 1 ELSE 0 END, \
+                       state = CASE WHEN state = 'running' THEN 'due' ELSE state END WHERE book_id = $1 AND wake_at = $2";
             if self.execute(sql, values![book, seen, until]).await? == 1 {
                 let (generation, step) = (small(&row, "generation")?, step(&row, "step")?);
                 claimed.push(MediaTask { book, generation, step, window: None });
@@ -87,9 +89,9 @@ impl Relational {
         let mut claimed = Vec::new();
         for row in self.rows(candidates, values![now, i64::from(limit)]).await? {
             let candidate = Candidate::read(&row)?;
-            // A window whose worker ended stays a running one, so that whoever takes it knows of that.
+            // A worker that has not renewed its window in time has lost it. What it still reports is taken, if it comes first.
             let sql = "UPDATE windows SET published = published + 1, \
-                       state = CASE WHEN state = 'running' THEN 'running' ELSE 'queued' END, wake_at = $5 \
+                       crashes = crashes + CASE WHEN state = 'running' THEN 1 ELSE 0 END, state = 'queued', wake_at = $5 \
                        WHERE book_id = $1 AND generation = $2 AND number = $3 AND wake_at = $4 \
                        AND state IN ('due', 'queued', 'running')";
             let MediaTask { book, generation, window, .. } = candidate.task;

@@ -45,7 +45,7 @@ pub struct ProviderStateRecord {
     pub updated_at: Timestamp,
 }
 
-const COLUMNS_OF_TASK: &str = "SELECT task, name, position, enabled, off_config, failures, cooldowns, cools_until, cause, \
+const STATES: &str = "SELECT task, name, position, enabled, off_config, failures, cooldowns, cools_until, cause, \
                                detail, probing_until, revision, updated_at FROM provider_states WHERE task = $1 \
                                ORDER BY name LIMIT $2";
 /// Makes a row for a provider that has none.
@@ -94,7 +94,7 @@ impl ProviderStateRecord {
 impl Relational {
     /// The known states of the providers of a task.
     pub async fn provider_states(&self, task: MediaStep) -> Result<Vec<ProviderStateRecord>, StoreError> {
-        let rows = self.rows(COLUMNS_OF_TASK, values![task.as_str(), MAX_STATES]).await?;
+        let rows = self.rows(STATES, values![task.as_str(), MAX_STATES]).await?;
         rows.iter().map(ProviderStateRecord::read).collect()
     }
 

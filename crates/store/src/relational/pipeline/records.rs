@@ -105,6 +105,11 @@ impl PipelineRecord {
         })
     }
 
+    /// Whether the windows are known and all done.
+    pub fn are_windows_done(&self) -> bool {
+        self.windows_total.is_some_and(|total| self.windows_done >= total)
+    }
+
     /// The arguments `$1` to `$16` of both statements.
     fn values(&self, now: Timestamp) -> Vec<Value> {
         values![

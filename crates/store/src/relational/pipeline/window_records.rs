@@ -7,8 +7,8 @@ use super::{NewCheckpoint, book, hash, large, small};
 use crate::StoreError;
 use crate::relational::values::{Row, unreadable};
 
-/// Maximum number of windows of a book: those of 24 hours of very short pieces of speech.
-pub const MAX_WINDOWS: usize = 20_000;
+/// Maximum number of windows of a book: those of 24 hours of short calls with silence between them.
+pub const MAX_WINDOWS: usize = 50_000;
 
 /// Where a window is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -125,10 +125,6 @@ impl Relational {
         let nothing: &[u8] = &[];
         let arguments = values![book, i64::from(generation), i64::from(from), limit, nothing];
         let rows = self.rows(TEXTS, arguments).await?;
-        let with_text = |row: &Row| {
-            let body = if row.get::<bool>("found")? { Some(row.get("body")?) } else { None };
-            Ok((WindowRecord::read(row)?, body))
-        };
         rows.iter().map(with_text).collect()
     }
 
@@ -139,6 +135,12 @@ impl Relational {
         let row = self.row(sql, values![book, i64::from(generation)]).await?;
         row.map_or(Ok(None), |row| row.get("next_at"))
     }
+}
+
+/// A window with its text, if its key has one.
+fn with_text(row: &Row) -> Result<(WindowRecord, Option<Vec<u8>>), StoreError> {
+    let body = if row.get("found")? { Some(row.get("body")?) } else { None };
+    Ok((WindowRecord::read(row)?, body))
 }
 
 impl Transaction {
