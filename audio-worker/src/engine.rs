@@ -8,11 +8,7 @@ use crate::speech::Engine;
 ///
 /// # Errors
 /// When the thread that opens it ends.
-pub async fn open(
-    file: &ProviderFile,
-    config: &Config,
-    shared: &SharedArgs,
-) -> anyhow::Result<Result<Engine, String>> {
+pub async fn open(file: &ProviderFile, config: &Config, shared: &SharedArgs) -> anyhow::Result<Result<Engine, String>> {
     if !file.uses_whisper() {
         return Ok(Err("no provider of the file is of the kind whisper".to_owned()));
     }

@@ -167,7 +167,10 @@ async fn sweep(pipelines: &Pipelines, stop: &CancellationToken) {
     let work = || async {
         let unknown = pipelines.sweep().await?;
         if unknown > 0 {
-            tracing::warn!(calls = unknown, "nobody knows how these calls of providers ended; what was reserved for them counts as spent");
+            tracing::warn!(
+                calls = unknown,
+                "nobody knows how these calls of providers ended; what was reserved for them counts as spent"
+            );
         }
         Ok::<(), media::MediaError>(())
     };

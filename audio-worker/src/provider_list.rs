@@ -46,17 +46,12 @@ fn row(place: u32, provider: &Listed) -> NewListedProvider<'_> {
 /// Tries providers for admins, one at a time, until `stop`.
 pub async fn try_on_request(providers: &Providers, pipelines: &Pipelines, stop: &CancellationToken) {
     let listed = providers.listed();
-    let names: Vec<(MediaStep, &str)> =
-        listed.iter().map(|provider| (provider.task, provider.name.as_str())).collect();
+    let names: Vec<(MediaStep, &str)> = listed.iter().map(|provider| (provider.task, provider.name.as_str())).collect();
     let look = || try_one(providers, pipelines, &names);
     repeat(LOOK_EVERY, stop, "requests to try providers are not read; trying again", look).await;
 }
 
-async fn try_one(
-    providers: &Providers,
-    pipelines: &Pipelines,
-    names: &[(MediaStep, &str)],
-) -> Result<(), MediaError> {
+async fn try_one(providers: &Providers, pipelines: &Pipelines, names: &[(MediaStep, &str)]) -> Result<(), MediaError> {
     let Some((task, name)) = pipelines.database().take_trial(names, pipelines.now()).await? else { return Ok(()) };
     let Some(Probe { works, text }) = providers.probe(&name).await? else { return Ok(()) };
     tracing::info!(provider = name, works, answer = text, "a provider was tried for an admin");

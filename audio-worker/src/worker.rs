@@ -72,7 +72,9 @@ impl Worker {
                 incoming = reader.next() => incoming?,
             };
             match incoming {
-                Some(Incoming::Delivery(delivery)) => self.begin(delivery, &mut tasks, &dead_letters, &*finisher).await?,
+                Some(Incoming::Delivery(delivery)) => {
+                    self.begin(delivery, &mut tasks, &dead_letters, &*finisher).await?
+                }
                 Some(Incoming::Assigned(partitions)) => tracing::info!(?partitions, "partitions assigned"),
                 Some(Incoming::Revoked(partitions)) => tracing::info!(?partitions, "partitions revoked"),
                 Some(Incoming::Gap { partition, from, to }) => {

@@ -102,7 +102,8 @@ impl Steps {
         self.due.look();
         match worked {
             Ok(outcome) => {
-                counter!("sightline_audio_tasks_total", "step" => task.step.as_str(), "outcome" => outcome).increment(1);
+                counter!("sightline_audio_tasks_total", "step" => task.step.as_str(), "outcome" => outcome)
+                    .increment(1);
                 true
             }
             Err(Unfinished::Stopped) => false,
@@ -158,9 +159,7 @@ impl Steps {
 
     async fn end_step(&self, record: &PipelineRecord, end: StepEnd) -> Work<&'static str> {
         let (stored, outcome) = match &end {
-            StepEnd::Planned(windows) => {
-                (self.retrying(|| self.pipelines.plan(record, windows)).await?, "planned")
-            }
+            StepEnd::Planned(windows) => (self.retrying(|| self.pipelines.plan(record, windows)).await?, "planned"),
             StepEnd::Finished => (self.retrying(|| self.pipelines.finish_step(record)).await?, "done"),
             StepEnd::Waits(until, cause) => {
                 (self.retrying(|| self.pipelines.wait_step(record, *until, cause)).await?, "waits")

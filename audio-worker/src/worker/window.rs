@@ -70,7 +70,9 @@ impl Steps {
 
     async fn finish_window(&self, window: &WindowRecord, answer: &WindowAnswer) -> Work<&'static str> {
         let result = answer.result();
-        if answer.checkpoint.is_none() && self.pipelines.database().checkpoint(&answer.key).await.is_ok_and(|kept| kept.is_none()) {
+        if answer.checkpoint.is_none()
+            && self.pipelines.database().checkpoint(&answer.key).await.is_ok_and(|kept| kept.is_none())
+        {
             // Its text was found, and is not kept any more: it is made again.
             let cause = Cause::new(codes::INTERNAL, "its text is not kept any more");
             self.retrying(|| self.pipelines.release_window(window, self.pipelines.now(), &cause)).await?;
@@ -84,7 +86,9 @@ impl Steps {
 
     /// Tells how far a book is.
     async fn tell(&self, book: BookId) -> Work<()> {
-        let pipeline = self.retrying(|| async move { Ok::<_, MediaError>(self.pipelines.database().pipeline(book).await?) }).await?;
+        let pipeline = self
+            .retrying(|| async move { Ok::<_, MediaError>(self.pipelines.database().pipeline(book).await?) })
+            .await?;
         if let Some(pipeline) = pipeline {
             self.progress.tell(&pipeline).await;
         }

@@ -71,6 +71,12 @@ causes! {
     INCOMPLETE = "incomplete", "the book lacks something that it needs to be offered", "add what is named, and resume";
     /// A model is missing.
     MODEL_MISSING = "model_missing", "a model is not on this machine", "run `sightline models pull` with its name, and resume";
+    /// The file cannot be read now.
+    FILE_UNREADABLE = "file_unreadable", "the file of the book cannot be read now", "look at the media store; it is tried again by itself";
+    /// The preview is being made.
+    PREVIEW_PENDING = "preview_pending", "the preview of the book is being made", "wait; if it takes long, see the log of shop-api";
+    /// A worker stopped in the middle of it.
+    WORKER_STOPPED = "worker_stopped", "a worker was stopped in the middle of it", "nothing is to be done: the next worker goes on";
     /// Something else.
     INTERNAL = "internal", "the step failed", "see the worker's log, and resume";
 }

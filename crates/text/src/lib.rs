@@ -32,5 +32,5 @@ pub use embedder::Embedder;
 pub use embedding::{DIMENSIONS, Embedding};
 pub use error::TextError;
 pub use handle::{Embeddings, MAX_TEXTS};
-pub use passages::{Passage, closest, parts_of, passages_of};
+pub use passages::{PASSAGES, Passage, closest, parts_of, passages_of};
 pub use sentences::{MAX_SENTENCE, sentences};

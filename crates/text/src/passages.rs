@@ -9,6 +9,9 @@
 
 use crate::embedding::{DIMENSIONS, Embedding};
 
+/// The name of the parts in the database.
+pub const PASSAGES: &str = "passages";
+
 /// Version of the format.
 const VERSION: u8 = 1;
 /// Passages of a part.
