@@ -50,7 +50,7 @@ enum Tried {
     Good(Description),
     Doubtful(Description, TextFault),
     Refused(String),
-    Failed(String),
+    Failed { text: String, cools: bool },
     Stop(Outcome<Description>),
 }
 
@@ -95,7 +95,7 @@ impl Providers {
                     kept = kept.or(Some(description));
                 }
                 Tried::Refused(text) => search.refused(provider, text),
-                Tried::Failed(text) => search.failed(provider, text),
+                Tried::Failed { text, cools } => search.failed(provider, text, cools),
                 Tried::Stop(stopped) => return Ok(kept.map_or(stopped, Outcome::Done)),
             }
         }
@@ -156,13 +156,13 @@ impl Tried {
     /// A call without an answer.
     fn of(called: Called<()>) -> Self {
         match called {
-            Called::Failed { failure, .. } => match failure.end {
+            Called::Failed { failure, cools } => match failure.end {
                 CallEnd::InputRefused => Self::Refused(failure.text),
-                _ => Self::Failed(failure.text),
+                _ => Self::Failed { text: failure.text, cools },
             },
             Called::NoBudget { until, cause } => Self::Stop(Outcome::Wait { until, cause }),
             // Its caller has taken the answer.
-            Called::Answered(()) => Self::Failed("its answer was lost".to_owned()),
+            Called::Answered(()) => Self::Failed { text: "its answer was lost".to_owned(), cools: false },
         }
     }
 }

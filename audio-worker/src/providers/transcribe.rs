@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use contracts::{BookId, MediaStep, TranscriptFlag, TranscriptSegment};
-use media::{CallEnd, MediaError, WindowKey, codes, transcript};
+use media::{CallEnd, MediaError, WindowKey, codes};
 use store::relational::NewCheckpoint;
 
 use super::calls::{Answered, Bill, Called, Used};
@@ -51,7 +51,7 @@ enum Tried {
     Good(WindowAnswer),
     Doubtful(WindowAnswer),
     Refused(String),
-    Failed(String),
+    Failed { text: String, cools: bool },
     Stop(Outcome<WindowAnswer>),
 }
 
@@ -112,7 +112,8 @@ impl TranscribeJob<'_> {
             (segment.provider, segment.model) = (None, None);
         }
         let (name, model) = (provider.name().to_owned(), self.model(provider).0.to_owned());
-        let body = transcript::body(&segments);
+        // With its flag, so that a doubtful text that is found again is still doubtful. Numbers and texts can always be written.
+        let body = serde_json::to_vec(&segments).unwrap_or_default();
         let checkpoint = NewCheckpoint { key, kind: "window", provider: name.clone(), model: model.clone(), body };
         WindowAnswer { key, provider: name, model, flag, segments, checkpoint: Some(checkpoint) }
     }
@@ -147,7 +148,7 @@ impl Providers {
                     kept = kept.or(Some(answer));
                 }
                 Tried::Refused(text) => search.refused(provider, text),
-                Tried::Failed(text) => search.failed(provider, text),
+                Tried::Failed { text, cools } => search.failed(provider, text, cools),
                 Tried::Stop(stopped) => return Ok(kept.map_or(stopped, Outcome::Done)),
             }
         }
@@ -286,13 +287,13 @@ impl Tried {
     /// A call without an answer.
     fn of<T>(called: Called<T>) -> Self {
         match called {
-            Called::Failed { failure, .. } => match failure.end {
+            Called::Failed { failure, cools } => match failure.end {
                 CallEnd::InputRefused => Self::Refused(failure.text),
-                _ => Self::Failed(failure.text),
+                _ => Self::Failed { text: failure.text, cools },
             },
             Called::NoBudget { until, cause } => Self::Stop(Outcome::Wait { until, cause }),
             // Its caller has taken the answer.
-            Called::Answered(_) => Self::Failed("its answer was lost".to_owned()),
+            Called::Answered(_) => Self::Failed { text: "its answer was lost".to_owned(), cools: false },
         }
     }
 }
