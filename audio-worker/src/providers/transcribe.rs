@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use contracts::{BookId, MediaStep, TranscriptFlag, TranscriptSegment};
-use media::{CallEnd, MediaError, WindowKey, codes};
+use media::{CallEnd, MediaError, WindowKey, codes, transcript};
 use store::relational::NewCheckpoint;
 
 use super::calls::{Answered, Bill, Called, Used};
@@ -112,8 +112,8 @@ impl TranscribeJob<'_> {
             (segment.provider, segment.model) = (None, None);
         }
         let (name, model) = (provider.name().to_owned(), self.model(provider).0.to_owned());
-        // With its flag, so that a doubtful text that is found again is still doubtful. Numbers and texts can always be written.
-        let body = serde_json::to_vec(&segments).unwrap_or_default();
+        // With its flag, so that a doubtful text that is found again is still doubtful.
+        let body = transcript::body(&segments);
         let checkpoint = NewCheckpoint { key, kind: "window", provider: name.clone(), model: model.clone(), body };
         WindowAnswer { key, provider: name, model, flag, segments, checkpoint: Some(checkpoint) }
     }
