@@ -51,7 +51,7 @@ fn list(place: &ModelArgs) -> anyhow::Result<()> {
         let (state, file) = match model.weights() {
             None => ("elsewhere", String::new()),
             Some(weights) if weights.verified(&folder).is_ok() => ("installed", weights.file.clone()),
-            Some(weights) if folder.join(&weights.file).exists() => ("damaged", weights.file.clone()),
+            Some(weights) if weights.is_in(&folder) => ("damaged", weights.file.clone()),
             Some(weights) => ("missing", weights.file.clone()),
         };
         out::line(format_args!("{:<24} {:<10} {:<12} {state:<10} {file}", model.name, model.task, model.licence))?;
@@ -67,7 +67,7 @@ fn list(place: &ModelArgs) -> anyhow::Result<()> {
 }
 
 async fn pull(names: &[String], detectors: &[DetectorName], place: &ModelArgs) -> anyhow::Result<()> {
-    let pull = place.registry()?.pull(&place.dir(), detectors, names, place.allow_noncommercial).await?;
+    let pull = place.registry()?.pull(&place.dir(), detectors, names, place.folder.allow_noncommercial).await?;
     for model in pull.models {
         for failure in &model.failed {
             error_line(format_args!("could not download {failure}; the next source is tried"));

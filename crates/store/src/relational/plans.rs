@@ -319,14 +319,19 @@ mod tests {
         assert_eq!(store.coverage(key, "another").await.unwrap().without.len(), 2);
         store.begin_model_change(&key.model, "another", true, now).await.unwrap();
         store.put_gaps(key, "another", &gaps).await.unwrap();
-        assert_eq!(store.switch_model(now).await.unwrap(), SwitchOutcome::Switched);
+        let complete = store.complete_change().await.unwrap().unwrap();
+        // A face that changes meanwhile is looked up by its version.
+        let put = store.put_face(key, &vector, Some("source"), Some("another"), now).await.unwrap();
+        assert_eq!(put, VectorWriteOutcome::Stored);
+        assert_eq!(store.switch_complete(&complete, now).await.unwrap(), SwitchOutcome::Switched);
         assert_eq!(store.active_model().await.unwrap().as_deref(), Some("another"));
         let other = GalleryKey { model: "another".to_owned(), ..key.clone() };
         assert_eq!(store.remove_vectors(&other, &[vector.id], now).await.unwrap(), 1);
     }
 
     /// Statements on tables of a few rows, which are scanned, and statements that run once at the start.
-    const MAY_SCAN: [&str; 4] = ["FROM signing_keys", "UPDATE signing_keys", "sightline_schema", "SET LOCAL"];
+    const MAY_SCAN: [&str; 5] =
+        ["FROM signing_keys", "UPDATE signing_keys", "sightline_schema", "SET LOCAL", "provider_list"];
 
     async fn every_statement_has_an_index(store: &Relational, reads_all: impl Fn(&str) -> bool) {
         store.migrate().await.unwrap();
@@ -334,6 +339,7 @@ mod tests {
         run_everything(store).await;
         run_faces(store).await;
         shop::tests::run_shop(store).await;
+        pipeline::tests::run_pipelines(store).await;
         let seen = store.statements.all();
         assert!(seen.len() > 50, "only {} statements were seen", seen.len());
         for (sql, values) in seen {
