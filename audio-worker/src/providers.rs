@@ -121,6 +121,6 @@ impl Providers {
     }
 
     fn in_a_while(&self, pause: SignedDuration) -> Timestamp {
-        self.now().saturating_add(pause).unwrap_or(Timestamp::MAX)
+        self.now().checked_add(pause).unwrap_or(Timestamp::MAX)
     }
 }

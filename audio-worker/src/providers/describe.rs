@@ -135,7 +135,7 @@ impl Providers {
                 text::describe(&sentences, &embeddings)
             });
             let value = chosen.await.map_err(|error| CallFailure::failed(error.to_string(), Billed::No))?;
-            Ok(Answered { value, used: Used::default(), request_id: None })
+            Ok::<_, CallFailure>(Answered { value, used: Used::default(), request_id: None })
         };
         Ok(match self.paid(provider, &turn.fingerprint, &bill, call).await? {
             Called::Answered(text) => Tried::Good(Description {
