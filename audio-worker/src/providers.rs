@@ -23,6 +23,8 @@ mod calls;
 mod classify;
 mod describe;
 mod file;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod http;
 mod key_file;
 mod language;
