@@ -100,6 +100,7 @@ pub fn provider_file(data: &[u8]) {
 
 #[cfg(test)]
 #[path = "../../../fuzz/replay.rs"]
+#[expect(clippy::print_stdout, reason = "the output of a failed test ends with the name of its input")]
 mod replay;
 
 #[cfg(test)]
