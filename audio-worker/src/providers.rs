@@ -23,6 +23,8 @@ mod calls;
 mod classify;
 mod describe;
 mod file;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod http;
 mod key_file;
 mod language;
@@ -121,6 +123,6 @@ impl Providers {
     }
 
     fn in_a_while(&self, pause: SignedDuration) -> Timestamp {
-        self.now().saturating_add(pause).unwrap_or(Timestamp::MAX)
+        self.now().checked_add(pause).unwrap_or(Timestamp::MAX)
     }
 }

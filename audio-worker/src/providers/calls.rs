@@ -153,7 +153,8 @@ impl Providers {
                 tracing::warn!(provider = name, %step, "the provider gave no answer: {}", failure.text);
                 let state = self.0.desk.report(step, name, fingerprint, &failure.end).await?;
                 let is_cooling = state.cools_until.is_some_and(|until| until > self.now());
-                Ok(Called::Failed { failure, cools: is_cooling || state.off_config.is_some() })
+                let is_off = state.off_config.as_deref() == Some(fingerprint);
+                Ok(Called::Failed { failure, cools: is_cooling || is_off })
             }
         }
     }

@@ -76,7 +76,8 @@ pub(super) enum Objection {
 
 /// What a status without success means. `secret` is removed from the server's words.
 pub(super) fn refusal(status: StatusCode, headers: &HeaderMap, body: &str, secret: Option<&str>) -> CallFailure {
-    let detail = without(&detail(body), secret);
+    // Before it is cut, which might leave half a key.
+    let detail = detail(&without(body, secret));
     let words = body.to_lowercase();
     let says = |list: &[&str]| list.iter().any(|word| words.contains(word));
     let pause = retry::after(headers).map(|pause| pause.min(LONGEST_PAUSE));

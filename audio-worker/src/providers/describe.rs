@@ -50,7 +50,7 @@ enum Tried {
     Good(Description),
     Doubtful(Description, TextFault),
     Refused(String),
-    Failed(String),
+    Failed { text: String, cools: bool },
     Stop(Outcome<Description>),
 }
 
@@ -95,7 +95,7 @@ impl Providers {
                     kept = kept.or(Some(description));
                 }
                 Tried::Refused(text) => search.refused(provider, text),
-                Tried::Failed(text) => search.failed(provider, text),
+                Tried::Failed { text, cools } => search.failed(provider, text, cools),
                 Tried::Stop(stopped) => return Ok(kept.map_or(stopped, Outcome::Done)),
             }
         }
@@ -135,7 +135,7 @@ impl Providers {
                 text::describe(&sentences, &embeddings)
             });
             let value = chosen.await.map_err(|error| CallFailure::failed(error.to_string(), Billed::No))?;
-            Ok(Answered { value, used: Used::default(), request_id: None })
+            Ok::<_, CallFailure>(Answered { value, used: Used::default(), request_id: None })
         };
         Ok(match self.paid(provider, &turn.fingerprint, &bill, call).await? {
             Called::Answered(text) => Tried::Good(Description {
@@ -156,13 +156,13 @@ impl Tried {
     /// A call without an answer.
     fn of(called: Called<()>) -> Self {
         match called {
-            Called::Failed { failure, .. } => match failure.end {
+            Called::Failed { failure, cools } => match failure.end {
                 CallEnd::InputRefused => Self::Refused(failure.text),
-                _ => Self::Failed(failure.text),
+                _ => Self::Failed { text: failure.text, cools },
             },
             Called::NoBudget { until, cause } => Self::Stop(Outcome::Wait { until, cause }),
             // Its caller has taken the answer.
-            Called::Answered(()) => Self::Failed("its answer was lost".to_owned()),
+            Called::Answered(()) => Self::Failed { text: "its answer was lost".to_owned(), cools: false },
         }
     }
 }

@@ -36,7 +36,7 @@ const MAX_PROVIDERS: usize = 32;
 /// Where the providers are configured.
 #[derive(Debug, Clone, Default, Args)]
 pub struct ProviderArgs {
-    /// File of the providers that transcribe and describe, YAML (docs/AUDIO.md). When not set, this worker does both itself, without
+    /// File of the providers that transcribe and describe, YAML (docs/PROVIDERS.md). When not set, this worker does both itself, without
     /// any other service
     #[arg(long, env = "SIGHTLINE_PROVIDERS_FILE", value_name = "FILE")]
     pub providers_file: Option<PathBuf>,

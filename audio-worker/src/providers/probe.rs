@@ -8,6 +8,7 @@ use media::MediaError;
 
 use super::calls::{Answered, Bill, Called, Used};
 use super::file::{Kind, OpenAi};
+use super::http::CallFailure;
 use super::openai::audio::{self, AudioRequest};
 use super::openai::chat::{self, ChatRequest};
 use super::provider::Provider;
@@ -57,7 +58,7 @@ impl Providers {
         let used = Used { audio_ms: Some(1_000), ..Used::default() };
         let call = async {
             let (_, request_id) = audio::transcribe(&self.0.client, server, &provider.left_out, &request).await?;
-            Ok(Answered { value: (), used, request_id })
+            Ok::<_, CallFailure>(Answered { value: (), used, request_id })
         };
         let bill = bill(provider, MediaStep::Transcribe, used, SILENCE);
         self.paid(provider, &provider.fingerprint().await, &bill, call).await
@@ -76,7 +77,7 @@ impl Providers {
         let call = async {
             let (answer, request_id) = chat::ask(&self.0.client, server, &provider.left_out, &request).await?;
             let used = Used { audio_ms: None, tokens_in: answer.tokens_in, tokens_out: answer.tokens_out };
-            Ok(Answered { value: (), used, request_id })
+            Ok::<_, CallFailure>(Answered { value: (), used, request_id })
         };
         let bill = bill(provider, MediaStep::Summarise, used, Duration::ZERO);
         self.paid(provider, &provider.fingerprint().await, &bill, call).await

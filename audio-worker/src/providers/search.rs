@@ -67,9 +67,11 @@ impl Search {
         self.say(provider, text.into());
     }
 
-    /// The provider failed now.
-    pub(super) fn failed(&mut self, provider: &Provider, text: impl Into<String>) {
-        self.failed.push(provider.name().to_owned());
+    /// The provider failed now. One that cools is left out by its state.
+    pub(super) fn failed(&mut self, provider: &Provider, text: impl Into<String>, cools: bool) {
+        if !cools {
+            self.failed.push(provider.name().to_owned());
+        }
         self.say(provider, text.into());
     }
 

@@ -9,7 +9,7 @@ use media::{CallEnd, MediaError, WindowKey, codes, transcript};
 use store::relational::NewCheckpoint;
 
 use super::calls::{Answered, Bill, Called, Used};
-use super::file::OpenAi;
+use super::file::{Kind, OpenAi};
 use super::http::{Billed, CallFailure};
 use super::openai::audio::{self, AudioRequest};
 use super::outcome::{Outcome, WindowAnswer};
@@ -51,7 +51,7 @@ enum Tried {
     Good(WindowAnswer),
     Doubtful(WindowAnswer),
     Refused(String),
-    Failed(String),
+    Failed { text: String, cools: bool },
     Stop(Outcome<WindowAnswer>),
 }
 
@@ -112,6 +112,7 @@ impl TranscribeJob<'_> {
             (segment.provider, segment.model) = (None, None);
         }
         let (name, model) = (provider.name().to_owned(), self.model(provider).0.to_owned());
+        // With its flag, so that a doubtful text that is found again is still doubtful.
         let body = transcript::body(&segments);
         let checkpoint = NewCheckpoint { key, kind: "window", provider: name.clone(), model: model.clone(), body };
         WindowAnswer { key, provider: name, model, flag, segments, checkpoint: Some(checkpoint) }
@@ -147,7 +148,7 @@ impl Providers {
                     kept = kept.or(Some(answer));
                 }
                 Tried::Refused(text) => search.refused(provider, text),
-                Tried::Failed(text) => search.failed(provider, text),
+                Tried::Failed { text, cools } => search.failed(provider, text, cools),
                 Tried::Stop(stopped) => return Ok(kept.map_or(stopped, Outcome::Done)),
             }
         }
@@ -157,16 +158,15 @@ impl Providers {
     async fn earlier(&self, job: &TranscribeJob<'_>) -> Result<Option<WindowAnswer>, MediaError> {
         for provider in &self.0.transcribe {
             let is_of_group = job.group.is_none_or(|group| group == provider.entry.group);
-            if is_of_group && let Some(answer) = self.stored(job, provider).await? {
+            if is_of_group && let Some(answer) = self.stored(job.key(provider)).await? {
                 return Ok(Some(answer));
             }
         }
         Ok(None)
     }
 
-    /// The checkpoint of a window from this provider.
-    async fn stored(&self, job: &TranscribeJob<'_>, provider: &Provider) -> Result<Option<WindowAnswer>, MediaError> {
-        let key = job.key(provider);
+    /// The checkpoint with this key.
+    async fn stored(&self, key: [u8; 32]) -> Result<Option<WindowAnswer>, MediaError> {
         let Some(record) = self.0.desk.checkpoint(&key).await? else { return Ok(None) };
         // One that a later version wrote is not read; the window is asked for again.
         let Ok(segments) = serde_json::from_slice::<Vec<TranscriptSegment>>(&record.body) else { return Ok(None) };
@@ -177,20 +177,27 @@ impl Providers {
 
     async fn try_window(&self, turn: &Turn<'_>, job: &TranscribeJob<'_>) -> Result<Tried, MediaError> {
         let provider = turn.provider;
+        let key = job.key(provider);
         // The claim of a probe is for a call.
         if !turn.is_probe
-            && let Some(answer) = self.stored(job, provider).await?
+            && let Some(answer) = self.stored(key).await?
         {
             return Ok(Tried::Good(answer));
         }
         match (&provider.engine, &provider.entry.kind) {
-            (Ok(Runs::Whisper(engine)), _) => self.by_whisper(turn, job, engine).await,
-            (Ok(Runs::Server), super::Kind::OpenAi(server)) => self.by_server(turn, job, server).await,
+            (Ok(Runs::Whisper(engine)), _) => self.by_whisper(turn, job, key, engine).await,
+            (Ok(Runs::Server), Kind::OpenAi(server)) => self.by_server(turn, job, key, server).await,
             _ => Ok(Tried::Refused("it does not transcribe".to_owned())),
         }
     }
 
-    async fn by_whisper(&self, turn: &Turn<'_>, job: &TranscribeJob<'_>, engine: &Engine) -> Result<Tried, MediaError> {
+    async fn by_whisper(
+        &self,
+        turn: &Turn<'_>,
+        job: &TranscribeJob<'_>,
+        key: [u8; 32],
+        engine: &Engine,
+    ) -> Result<Tried, MediaError> {
         let provider = turn.provider;
         let options = job.options(provider);
         let bill = job.bill(provider);
@@ -201,18 +208,24 @@ impl Providers {
                 CallFailure { timed_out: true, ..CallFailure::failed(text, Billed::No) }
             })?;
             let value = judged.map_err(|error| whisper_failure(&error))?;
-            Ok(Answered { value, used: Used::default(), request_id: None })
+            Ok::<_, CallFailure>(Answered { value, used: Used::default(), request_id: None })
         };
         let Judged { heard, flag } = match self.paid(provider, &turn.fingerprint, &bill, call).await? {
             Called::Answered(judged) => judged,
             ended => return Ok(Tried::of(ended)),
         };
         let flag = flag.or_else(|| job.language_fault(&heard));
-        let answer = job.answer(provider, job.key(provider), heard, flag);
+        let answer = job.answer(provider, key, heard, flag);
         Ok(if flag.is_none() { Tried::Good(answer) } else { Tried::Doubtful(answer) })
     }
 
-    async fn by_server(&self, turn: &Turn<'_>, job: &TranscribeJob<'_>, server: &OpenAi) -> Result<Tried, MediaError> {
+    async fn by_server(
+        &self,
+        turn: &Turn<'_>,
+        job: &TranscribeJob<'_>,
+        key: [u8; 32],
+        server: &OpenAi,
+    ) -> Result<Tried, MediaError> {
         if wav::size(job.samples.len()) > server.max_bytes {
             let text = format!("the window is larger than max_bytes, which is {}", server.max_bytes);
             return Ok(Tried::Refused(text));
@@ -234,7 +247,7 @@ impl Providers {
             };
             let fault = gate::fault(&heard, job.length()).or_else(|| job.language_fault(&heard));
             let Some(fault) = fault else {
-                return Ok(Tried::Good(job.answer(turn.provider, job.key(turn.provider), heard, None)));
+                return Ok(Tried::Good(job.answer(turn.provider, key, heard, None)));
             };
             // The shorter one: the longer one repeats itself more.
             let is_better = doubtful.as_ref().is_none_or(|(best, _)| heard.text().len() < best.text().len());
@@ -243,7 +256,6 @@ impl Providers {
             }
         }
         let (heard, fault) = doubtful.unwrap_or((Heard::default(), TranscriptFlag::NoSpeech));
-        let key = job.key(turn.provider);
         if fault == TranscriptFlag::NoSpeech {
             // What the engine itself takes for silence is none.
             let silence = Heard { language: heard.language, segments: Vec::new() };
@@ -269,7 +281,11 @@ impl Providers {
                     audio::transcribe(&self.0.client, server, &provider.left_out, request).await?;
                 let charged = answer.charged.map(|length| length.as_micros().div_ceil(1000));
                 let audio_ms = charged.and_then(|charged| u64::try_from(charged).ok());
-                Ok(Answered { value: answer.heard, used: Used { audio_ms, ..Used::default() }, request_id })
+                Ok::<_, CallFailure>(Answered {
+                    value: answer.heard,
+                    used: Used { audio_ms, ..Used::default() },
+                    request_id,
+                })
             };
             let called = self.paid(provider, &turn.fingerprint, &job.bill(provider), call).await?;
             repeats += 1;
@@ -286,13 +302,13 @@ impl Tried {
     /// A call without an answer.
     fn of<T>(called: Called<T>) -> Self {
         match called {
-            Called::Failed { failure, .. } => match failure.end {
+            Called::Failed { failure, cools } => match failure.end {
                 CallEnd::InputRefused => Self::Refused(failure.text),
-                _ => Self::Failed(failure.text),
+                _ => Self::Failed { text: failure.text, cools },
             },
             Called::NoBudget { until, cause } => Self::Stop(Outcome::Wait { until, cause }),
             // Its caller has taken the answer.
-            Called::Answered(_) => Self::Failed("its answer was lost".to_owned()),
+            Called::Answered(_) => Self::Failed { text: "its answer was lost".to_owned(), cools: false },
         }
     }
 }

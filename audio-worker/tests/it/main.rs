@@ -6,6 +6,7 @@
 mod engine;
 mod file;
 mod models;
+mod providers;
 mod serve;
 mod silence;
 mod sounds;
