@@ -122,10 +122,11 @@ impl Shop {
         }
     }
 
-    /// Ends the work on a book: it becomes ready when it has everything, else a draft again. A book that is not in work stays as it is.
+    /// Ends the work on a book: it becomes ready when it has everything, else a draft again. A book that is not in work stays as it is, and so
+    /// does one of which the audio pipeline has something left to do.
     pub(crate) async fn leave_processing(&self, id: BookId) -> Result<BookRecord, ShopError> {
         let book = self.managed(id).await?;
-        if book.status != BookStatus::Processing {
+        if book.status != BookStatus::Processing || self.is_in_pipeline(id).await? {
             return Ok(book);
         }
         let complete = missing(&book).is_empty() && book.has_preview;

@@ -139,6 +139,7 @@ impl TestShop {
             media: media_folder(folder.path().join("media")).unwrap(),
             payments: payments.clone(),
             accounts: Arc::clone(&accounts),
+            pipelines: None,
             clock: clock.clone(),
         };
         let shop = Shop::new(shop, &config.shop);

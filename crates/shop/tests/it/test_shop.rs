@@ -104,6 +104,7 @@ impl TestShop {
                 media: Arc::clone(&media),
                 payments: payments.clone(),
                 accounts: Arc::clone(&accounts),
+                pipelines: None,
                 clock: clock.clone(),
             };
             Shop::with_timing(deps, &args(), patience(seconds))
