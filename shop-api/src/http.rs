@@ -12,6 +12,7 @@ mod orders;
 mod pages;
 mod pipeline;
 mod positions;
+mod providers;
 mod transcripts;
 
 use std::time::Duration;
@@ -50,7 +51,8 @@ pub fn routes() -> Routes {
         .merge(orders::routes())
         .merge(positions::routes())
         .merge(transcripts::routes())
-        .merge(pipeline::routes());
+        .merge(pipeline::routes())
+        .merge(providers::routes());
     let routes = with_timeout(RESPONSE_TIMEOUT, quick)
         .merge(with_timeout(CHECKOUT_TIMEOUT, cart::checkout_routes()))
         .merge(with_timeout(WORK_TIMEOUT, pipeline::work_routes()))

@@ -196,7 +196,7 @@ fn of_length(length: &Option<u64>) -> String {
 
 impl ShopError {
     /// An invalid value of a field.
-    pub(crate) fn invalid(field: &'static str, reason: impl Into<String>) -> Self {
+    pub fn invalid(field: &'static str, reason: impl Into<String>) -> Self {
         Self::Invalid { field, reason: reason.into() }
     }
 

@@ -3,7 +3,7 @@
 use contracts::{AssetKind, BookId, PipelineState};
 use media::{MediaError, explain};
 
-use crate::{Shop, ShopError};
+use crate::{Book, Shop, ShopError, Viewer};
 
 impl Shop {
     /// The hash of the file that a book has.
@@ -13,6 +13,18 @@ impl Shop {
     pub async fn source(&self, book: BookId) -> Result<Option<[u8; 32]>, ShopError> {
         let master = self.database().asset(book, AssetKind::Master).await?;
         Ok(master.map(|master| master.sha256))
+    }
+
+    /// A book that the viewer may hear as a whole: it has bought it, or is an admin.
+    ///
+    /// # Errors
+    /// `NotBought`; `NotFound` for a book that the viewer does not see.
+    pub async fn heard(&self, viewer: &Viewer, id: BookId) -> Result<Book, ShopError> {
+        let book = self.book(viewer, id).await?;
+        if !book.owned && !viewer.admin {
+            return Err(ShopError::NotBought);
+        }
+        Ok(book)
     }
 
     /// Begins the work on the file of a book, unless it has begun. With another file than before it begins again.

@@ -148,6 +148,7 @@ impl TestShop {
             accounts_service: Arc::clone(&accounts),
             openid: Provider::new(&settings.openid, &url).unwrap().map(Arc::new),
             shop: shop.clone(),
+            audio: None,
             traces: Traces::off(),
         };
         let announced = CancellationToken::new();
