@@ -43,3 +43,11 @@ build_go_program() {
   mv "$folder/bin/$(basename "$package")" "$target"
   rm -rf "$folder"
 }
+
+# k6_program: prints the path of k6, which it builds if needed.
+k6_program() {
+  local version=v1.8.1 hash=h1:orZsbZ2Od0CVZICs9YpTgkKcxfPghJW8VZtwg0cj8H8=
+  local target=$cache/k6-$version/k6
+  [ -x "$target" ] || build_go_program go.k6.io/k6 "$version" "$hash" go.k6.io/k6 "$target"
+  printf '%s\n' "$target"
+}

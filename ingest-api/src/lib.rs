@@ -4,7 +4,8 @@
 //!             ┌─ POST /v1/frames ──▶ header probed ──▶ charged ──▶ frames ──▶ acknowledged ──▶ 202
 //! clients ────┤                                          (over 1 MiB: blob store)      └ Prefer: wait ◀── replies
 //!             ├─ GET /v1/… ◀── documents, blobs
-//!             └─ GET /v1/alerts ◀── alert-stream
+//!             ├─ GET /v1/alerts ◀── alert-stream
+//!             └─ /v1/books, /v1/cart, … ◀── shop-api, where it is another process
 //! ```
 //!
 //! In: images, external detections, rules, settings and reports of streams, queries. Out: frame and result events on the bus; pages, counts and images.
@@ -20,7 +21,6 @@ pub mod fuzzing;
 pub mod http;
 mod probe;
 pub mod program;
-mod proxy_network;
 mod rated_rules;
 mod recent_keys;
 mod replies;

@@ -121,10 +121,11 @@ impl Settings {
         now + (self.access_token_life + crate::access_tokens::LEEWAY).max(crate::verifier::CACHE_TTL)
     }
 
-    /// The time at which every access token and opaque session of now has expired.
+    /// The time at which every access token, opaque session and link of now has expired.
     pub(crate) fn all_credentials_expired_by(&self, now: jiff::Timestamp) -> jiff::Timestamp {
         let opaque_sessions = now + self.opaque_session_life + crate::access_tokens::LEEWAY;
-        self.access_tokens_expired_by(now).max(opaque_sessions)
+        let links = now + crate::links::LONGEST_LIFE + crate::access_tokens::LEEWAY;
+        self.access_tokens_expired_by(now).max(opaque_sessions).max(links)
     }
 }
 

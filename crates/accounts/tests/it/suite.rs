@@ -2,6 +2,7 @@
 
 pub mod erasure;
 pub mod limits;
+pub mod links;
 pub mod sessions;
 pub mod spelling;
 pub mod tokens;
@@ -58,6 +59,9 @@ macro_rules! for_each_guarantee {
             spelling::blanks_around_a_name_do_not_count_at_sign_in,
             spelling::a_password_signs_in_in_any_normalisation,
             spelling::a_reset_by_mail_revokes_api_tokens_everywhere,
+            links::a_link_returns_what_it_was_signed_for_until_it_expires,
+            links::a_link_is_of_one_kind_and_no_access_token,
+            links::a_link_ends_within_a_second_with_its_user,
             limits::of_a_thousand_concurrent_frames_the_quota_is_charged,
             limits::a_frame_is_charged_once_and_a_refused_one_never,
             limits::an_account_without_a_quota_costs_no_write,

@@ -28,6 +28,7 @@ mod removals;
 mod subject_limit;
 mod subject_records;
 mod subjects;
+mod switch;
 mod twins;
 mod uploads;
 mod vectors;
@@ -36,7 +37,7 @@ pub use delete::{DeletedSubject, ErasedFaces};
 pub use enrolled::EnrolledRecord;
 pub use former_subjects::FormerSubject;
 pub use merge::MergeOutcome;
-pub use models::{FaceModels, SwitchOutcome};
+pub use models::FaceModels;
 pub use postgres_search::FaceSearch;
 pub use reembedding::{Coverage, FaceCounts, FaceToEmbed, Gap, SourcedVector, SubjectWithout};
 pub use removals::REMOVALS_KEPT;
@@ -44,5 +45,6 @@ pub use subject_records::{
     MAX_EXTERNAL_ID_BYTES, MAX_METADATA_BYTES, MAX_SUBJECT_NAME_BYTES, MAX_SUBJECTS_PAGE, Metadata, NewSubject,
     SubjectChange, SubjectRecord, SubjectWriteOutcome,
 };
+pub use switch::SwitchOutcome;
 pub use uploads::{DecidedUpload, NewUpload, PhotoStatus, UploadDecision, UploadPlace, UploadedFace};
 pub use vectors::{MAX_VECTORS_AT_ONCE, MAX_VECTORS_OF_SUBJECT, VectorWriteOutcome};

@@ -1,13 +1,11 @@
 //! The model that compares faces, and its change to another one.
 //!
 //! One model is active for all tenants. A change names its target; a process makes the vectors of the target (`reembedding.rs`), and
-//! [`Relational::switch_model`] makes it the active one when nothing is missing. The vectors of the model before stay, so a change back finds
-//! them.
+//! [`Relational::switch_model`] (`switch.rs`) makes it the active one when nothing is missing. The vectors of the model before stay, so a
+//! change back finds them.
 //!
-//! Guarantees, from several processes: one transaction switches, and it sees each face that was stored for the active model. A face that is
-//! stored after it is one of the new model. One process at a time makes vectors, until its lease ends.
+//! Guarantee: one process at a time makes vectors, until its lease ends.
 
-use gallery::GalleryKey;
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -27,23 +25,10 @@ pub struct FaceModels {
     pub without_missing: bool,
 }
 
-/// The outcome of a switch. Nothing was changed, if it is not `Switched`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SwitchOutcome {
-    /// The target is the active model.
-    Switched,
-    /// There are faces of which it is not known yet whether the target can have them.
-    NotComplete,
-    /// So many subjects would have no face any more.
-    WouldLose(u64),
-    /// The model is not being changed.
-    NoChange,
-}
-
-const MODELS: &str = "SELECT active, target, without_missing FROM face_models WHERE id = 1";
+pub(super) const MODELS: &str = "SELECT active, target, without_missing FROM face_models WHERE id = 1";
 
 impl FaceModels {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    pub(super) fn read(row: &Row) -> Result<Self, StoreError> {
         Ok(Self {
             active: row.get("active")?,
             target: row.get("target")?,
@@ -82,43 +67,6 @@ impl Relational {
                    AND (worker IS NULL OR worker = $1 OR worker_until < $2)";
         Ok(self.execute(sql, values![worker, now, until]).await? == 1)
     }
-
-    /// Makes the target the active model, if it has all faces that it can have and no subject would be lost, unless that was accepted.
-    /// Searches go on meanwhile; writes of faces wait.
-    pub async fn switch_model(&self, now: Timestamp) -> Result<SwitchOutcome, StoreError> {
-        let mut transaction = self.begin().await?;
-        let row = transaction.row(MODELS, values![]).await?;
-        let Some(models) = row.as_ref().map(FaceModels::read).transpose()? else { return Ok(SwitchOutcome::NoChange) };
-        let (active, Some(target)) = (&models.active, &models.target) else { return Ok(SwitchOutcome::NoChange) };
-        // From here on nobody adds a face for the active model: each would need one of these locks.
-        transaction.lock_deleted_galleries().await?;
-        let sql = "UPDATE face_galleries SET version = version WHERE tenant > '' AND model = $1";
-        transaction.execute(sql, values![active]).await?;
-        let mut lost = 0;
-        let mut after = None;
-        while let Some(tenant) = transaction.next_tenant(active, after.as_ref()).await? {
-            let gallery = GalleryKey { tenant, model: active.clone() };
-            let coverage = transaction.coverage(&gallery, target).await?;
-            if !coverage.is_complete() {
-                return Ok(SwitchOutcome::NotComplete);
-            }
-            if !models.without_missing {
-                lost += coverage.without.len() as u64;
-            }
-            after = Some(gallery.tenant);
-        }
-        if lost > 0 {
-            return Ok(SwitchOutcome::WouldLose(lost));
-        }
-        let sql = "UPDATE face_models SET active = target, target = NULL, without_missing = $4, changed_at = $3, \
-                   worker = NULL, worker_until = NULL WHERE id = 1 AND active = $1 AND target = $2";
-        if transaction.execute(sql, values![active, target, now, false]).await? == 0 {
-            return Ok(SwitchOutcome::NoChange);
-        }
-        transaction.forget_gaps(target).await?;
-        transaction.commit().await?;
-        Ok(SwitchOutcome::Switched)
-    }
 }
 
 impl Transaction {
@@ -145,7 +93,7 @@ impl Transaction {
     }
 
     /// Forgets which faces a model cannot have.
-    async fn forget_gaps(&mut self, model: &str) -> Result<(), StoreError> {
+    pub(super) async fn forget_gaps(&mut self, model: &str) -> Result<(), StoreError> {
         self.execute("DELETE FROM face_model_gaps WHERE model = $1", values![model]).await.map(drop)
     }
 }

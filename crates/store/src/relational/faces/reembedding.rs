@@ -10,7 +10,7 @@ use contracts::{SubjectId, TenantId, VectorId};
 use gallery::{GalleryKey, StoredVector, VectorKind};
 use jiff::Timestamp;
 
-use super::vectors::VectorWriteOutcome;
+use super::vectors::{MAX_VECTORS_AT_ONCE, VectorWriteOutcome};
 use crate::StoreError;
 use crate::relational::database::Relational;
 use crate::relational::transaction::Transaction;
@@ -76,6 +76,9 @@ impl Relational {
         vectors: &[SourcedVector],
         now: Timestamp,
     ) -> Result<VectorWriteOutcome, StoreError> {
+        if vectors.len() > MAX_VECTORS_AT_ONCE {
+            return Ok(VectorWriteOutcome::TooManyAtOnce);
+        }
         let mut transaction = self.begin().await?;
         let present = transaction.lock_present(gallery, vectors).await?;
         let Some(first) = present.first() else { return Ok(VectorWriteOutcome::Stored) };

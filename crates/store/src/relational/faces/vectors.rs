@@ -14,8 +14,9 @@ use crate::relational::values::values;
 
 /// Maximum number of vectors of a subject for one model, and of its negatives.
 pub const MAX_VECTORS_OF_SUBJECT: u32 = 100;
-/// Maximum number of vectors that one call writes.
-pub const MAX_VECTORS_AT_ONCE: usize = 1_000;
+/// Maximum number of vectors that one call writes. Whoever else writes to the gallery waits until it ends: with 500, PostgreSQL refused some
+/// of them after the limit of a statement.
+pub const MAX_VECTORS_AT_ONCE: usize = 100;
 
 /// The outcome of writing vectors. Nothing was written, if it is not `Stored`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use gallery::suite::{Writer, face, key};
 use gallery::{Changes, Embedding, GalleryError, GalleryKey, GalleryState, Match, Position, StoredVector, VectorStore};
 use jiff::SignedDuration;
 use store::Relational;
-use store::relational::{FaceSearch, REMOVALS_KEPT, VectorWriteOutcome};
+use store::relational::{FaceSearch, MAX_VECTORS_AT_ONCE, REMOVALS_KEPT, VectorWriteOutcome};
 use tempfile::TempDir;
 
 use super::suite::faces::subject_with_id;
@@ -23,8 +23,10 @@ impl Writer for Faces<'_> {
             // It may exist already.
             self.0.add_subject(&gallery.tenant, None, &subject_with_id(vector.subject), now()).await.unwrap();
         }
-        let written = self.0.put_vectors(gallery, &vectors, now()).await.unwrap();
-        assert_eq!(written, VectorWriteOutcome::Stored);
+        for some in vectors.chunks(MAX_VECTORS_AT_ONCE) {
+            let written = self.0.put_vectors(gallery, some, now()).await.unwrap();
+            assert_eq!(written, VectorWriteOutcome::Stored);
+        }
     }
 
     async fn remove(&self, gallery: &GalleryKey, vectors: &[VectorId]) {

@@ -10,8 +10,8 @@ use gallery::suite::{face, key, subject};
 use gallery::{Embedding, Galleries, GalleryKey, StoredVector, VectorKind, VectorStore};
 use jiff::SignedDuration;
 use store::relational::{
-    Coverage, FaceCounts, FaceModels, Gap, Relational, SourcedVector, SubjectWithout, SubjectWriteOutcome,
-    SwitchOutcome, VectorWriteOutcome,
+    Coverage, FaceCounts, FaceModels, Gap, MAX_VECTORS_AT_ONCE, Relational, SourcedVector, SubjectWithout,
+    SubjectWriteOutcome, SwitchOutcome, VectorWriteOutcome,
 };
 use uuid::Uuid;
 
@@ -65,7 +65,7 @@ async fn embed_all(store: &Relational, active: &str, target: &str) {
     while let Some(tenant) = owner {
         let gallery = of_model(tenant.as_str(), active);
         loop {
-            let faces = store.faces_to_embed(&gallery, target, None, 500).await.unwrap();
+            let faces = store.faces_to_embed(&gallery, target, None, MAX_VECTORS_AT_ONCE).await.unwrap();
             if faces.is_empty() {
                 break;
             }
@@ -211,6 +211,9 @@ pub async fn a_face_that_was_deleted_meanwhile_gets_no_vector(two: &TwoStores) {
     store.remove_vectors(&key("a"), &[face(4, 4).id], now()).await.unwrap();
     let put = two.other.put_reembedded(&key("a"), OTHER, &embedded, now() + SignedDuration::from_hours(1)).await;
     assert_eq!(put.unwrap(), VectorWriteOutcome::Stored);
+    let many = vec![sourced(other_face(1, 1)); MAX_VECTORS_AT_ONCE + 1];
+    let put = store.put_reembedded(&key("a"), OTHER, &many, now()).await.unwrap();
+    assert_eq!(put, VectorWriteOutcome::TooManyAtOnce);
 
     let owners =
         async |number| two.other.vectors_of_subject(&of_model("a", OTHER), subject(number)).await.unwrap().len();
@@ -321,7 +324,7 @@ pub async fn a_model_is_switched_and_back_under_searches(two: &TwoStores) {
         add(store, "a", number).await;
     }
     let all: Vec<StoredVector> = (1..=subjects).map(|number| face(number, number)).collect();
-    for some in all.chunks(500) {
+    for some in all.chunks(MAX_VECTORS_AT_ONCE) {
         assert_eq!(store.put_vectors(&key("a"), some, now()).await.unwrap(), VectorWriteOutcome::Stored);
     }
     store.begin_model_change(FIRST, FIRST, false, now()).await.unwrap();
