@@ -86,6 +86,15 @@ impl Relational {
         Ok(claimed)
     }
 
+    /// Makes everything due now that waits for a time, such as the end of a cooldown. Returns the number of steps and windows.
+    pub async fn wake_waiting(&self, now: Timestamp) -> Result<u64, StoreError> {
+        let now = whole_microseconds(now);
+        let sql = "UPDATE pipelines SET wake_at = $1 WHERE wake_at > $1 AND state = 'waiting'";
+        let steps = self.execute(sql, values![now]).await?;
+        let sql = "UPDATE windows SET wake_at = $1 WHERE state = 'due' AND wake_at > $1";
+        Ok(steps + self.execute(sql, values![now]).await?)
+    }
+
     async fn claim(&self, candidates: &'static str, now: Timestamp, limit: u32) -> Result<Vec<MediaTask>, StoreError> {
         let mut claimed = Vec::new();
         for row in self.rows(candidates, values![now, i64::from(limit)]).await? {
