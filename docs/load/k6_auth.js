@@ -1,6 +1,6 @@
 // The reference system's flow of a user, in 14 calls of gRPC, twice a second. The token that resets the password is read from a mail.
 // `scripts/shop-clients k6` runs it against its own server; SIGHTLINE_GRPC (host:port) and SIGHTLINE_MAIL_URL (the HTTP address of the mail
-// sink) name another one, which needs the settings of a demo: docs/SHOP.md.
+// sink) name another one, which needs the settings of a demo: docs/SECURITY.md.
 import grpc from 'k6/net/grpc';
 import http from 'k6/http';
 import { check, fail } from 'k6';

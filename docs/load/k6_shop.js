@@ -1,6 +1,6 @@
 // A buyer's flow, in 14 calls of gRPC, twice a second: from the list to the bytes of the book. Before it, an admin uploads three books.
 // `scripts/shop-clients k6` runs it against its own server; SIGHTLINE_GRPC (host:port) and SIGHTLINE_ADMIN_TOKEN name another one, which
-// needs the settings of a demo: docs/SHOP.md.
+// needs the settings of a demo: docs/SECURITY.md.
 import grpc from 'k6/net/grpc';
 import http from 'k6/http';
 import { check, fail } from 'k6';

@@ -33,8 +33,8 @@ pub type Routes = api_kit::describe::Routes<App>;
 
 /// Time limit for the response of a route that only uses the database.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(20);
-/// The same of a checkout, whose payment has 30 seconds.
-const CHECKOUT_TIMEOUT: Duration = Duration::from_secs(40);
+/// The same of a checkout or a refund, whose payment has 30 seconds.
+const PAYMENT_TIMEOUT: Duration = Duration::from_secs(40);
 /// The same of a route that waits for a recording.
 const WORK_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -54,7 +54,7 @@ pub fn routes() -> Routes {
         .merge(pipeline::routes())
         .merge(providers::routes());
     let routes = with_timeout(RESPONSE_TIMEOUT, quick)
-        .merge(with_timeout(CHECKOUT_TIMEOUT, cart::checkout_routes()))
+        .merge(with_timeout(PAYMENT_TIMEOUT, cart::checkout_routes().merge(orders::refund_routes())))
         .merge(with_timeout(WORK_TIMEOUT, pipeline::work_routes()))
         .merge(crate::files::http::routes());
     let document = Json(openapi::base().merge_from(routes.get_openapi().clone()));

@@ -9,7 +9,8 @@ use jiff::Timestamp;
 
 use crate::{
     AlertEvent, AlertId, DeadLetter, DetectionId, DetectorName, Event, FaceUpload, FaceVerifiedEvent, FrameEvent,
-    FrameId, Headers, Message, Outcome, ResultEvent, RuleId, StreamName, TenantId, TopicRole, Topics, vehicle,
+    FrameId, Headers, MediaProgressEvent, MediaTaskEvent, Message, Outcome, ResultEvent, RuleId, StreamName, TenantId,
+    TopicRole, Topics, vehicle,
 };
 use reason::assert_clean;
 
@@ -24,6 +25,8 @@ pub fn events(data: &[u8]) {
     assert_round_trip::<AlertEvent>(&message);
     assert_round_trip::<FaceVerifiedEvent>(&message);
     assert_round_trip::<FaceUpload>(&message);
+    assert_round_trip::<MediaTaskEvent>(&message);
+    assert_round_trip::<MediaProgressEvent>(&message);
     if let Some(result) = assert_round_trip::<ResultEvent>(&message) {
         assert_valid(&result);
     }

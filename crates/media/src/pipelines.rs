@@ -128,6 +128,15 @@ impl Pipelines {
         Ok(tasks)
     }
 
+    /// Makes everything due now that waits for a time. Call it after a change of the providers: what waits for the end of a cooldown may go on
+    /// with another one. Returns the number of steps and windows.
+    ///
+    /// # Errors
+    /// `Store`.
+    pub async fn wake_waiting(&self) -> Result<u64, MediaError> {
+        Ok(self.database.wake_waiting(self.now()).await?)
+    }
+
     /// Makes calls unknown that nobody has settled in their time. Call it every minute. Returns their number.
     ///
     /// # Errors

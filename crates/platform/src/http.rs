@@ -33,6 +33,7 @@ use settings::{Check, SettingErrors};
 
 mod access;
 mod cors;
+mod cross_origin;
 mod edge;
 mod for_clients;
 mod http2;

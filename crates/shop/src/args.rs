@@ -1,8 +1,10 @@
 //! Settings of the shop.
 
+use std::time::Duration;
+
 use clap::Args;
 use contracts::Currency;
-use settings::bytes;
+use settings::{bytes, duration};
 
 /// How a client gets a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -29,4 +31,9 @@ pub struct ShopArgs {
     /// How buyers get files: `proxy` through this service, or `direct` from S3 by addresses that cannot be taken back for ten minutes
     #[arg(long, env = "SIGHTLINE_MEDIA_LINKS", default_value = "proxy", value_enum, value_name = "HOW")]
     pub media_links: MediaLinks,
+
+    /// How long an upload is kept that gets no further bytes, or whose book nobody completes
+    #[arg(long, env = "SIGHTLINE_MEDIA_UPLOAD_LIFETIME", default_value = "24h", value_name = "DURATION",
+        value_parser = duration(Duration::from_secs(60)..=Duration::from_secs(30 * 24 * 60 * 60)))]
+    pub media_upload_lifetime: Duration,
 }

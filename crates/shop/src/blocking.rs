@@ -12,7 +12,7 @@ const PREVIEW: Duration = Duration::from_secs(60);
 
 /// Why a file was not read.
 pub(crate) enum FileFailure {
-    /// The file itself is refused, for ever.
+    /// The file itself is refused. Another try would be refused too.
     Refused(Refusal),
     /// It could not be read now.
     Unreadable(String),

@@ -23,7 +23,7 @@ pub struct Cart {
 /// A book in a cart.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CartLine {
-    /// The book.
+    /// The book; without price, description and categories when it is no longer for sale.
     pub book: Book,
     /// Today's price; `None` when the book can no longer be bought: the line must be removed before a checkout.
     pub price: Option<Money>,
@@ -43,7 +43,14 @@ impl CartLine {
     fn of(line: store::relational::CartLine) -> Self {
         let price = line.book.price.filter(|_| line.book.status == BookStatus::Ready);
         let price_before = line.price_seen.filter(|seen| price.is_some_and(|price| price != *seen));
-        Self { book: Book { record: line.book, owned: false }, price, price_before }
+        let mut record = line.book;
+        if record.status != BookStatus::Ready {
+            // Its user must know which line to remove. What was written into the book since is not for users.
+            record.price = None;
+            record.description = None;
+            record.categories.clear();
+        }
+        Self { book: Book { record, owned: false }, price, price_before }
     }
 }
 

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use crate::payments::{PaymentOutcome, PaymentRequest};
 use crate::{Shop, ShopError, money};
 
-/// Orders in the way, or declined ones of the same cart, that one checkout passes.
+/// Orders in the way that one checkout passes.
 const TRIES: u32 = 16;
 /// Longest idempotency key, in bytes.
 const MAX_KEY: usize = 255;
@@ -97,8 +97,12 @@ impl Shop {
             match self.database().open_order(&new, self.now()).await? {
                 OpenOrderOutcome::Opened(order) => return Ok(order),
                 OpenOrderOutcome::Existing(order) => match (&mut key, order.status) {
-                    // The same cart is tried again after its payment was declined.
-                    (Key::Cart { after, .. }, OrderStatus::Declined) => *after = Some(order.id),
+                    // The same cart is tried again after its payment was declined, however often that was.
+                    (Key::Cart { after, .. }, OrderStatus::Declined) => {
+                        let last = self.database().orders(user, None, 1).await?.into_iter().next();
+                        let last = last.map(|last| last.id).filter(|last| Some(*last) != *after);
+                        *after = last.or(Some(order.id));
+                    }
                     (Key::Cart { .. }, OrderStatus::Pending) => {
                         if self.is_agreed(&order, seen_total).await? {
                             return Ok(order);

@@ -150,7 +150,7 @@ pub enum ShopError {
     /// The order cannot be refunded.
     #[error("only a paid order can be refunded; this one is {0}")]
     NotRefundable(&'static str),
-    /// The book is deleted, which is for ever.
+    /// The book is deleted, which cannot be undone.
     #[error("the book is deleted, which cannot be undone")]
     BookDeleted,
     /// A file is longer than allowed.

@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::blocking::FileFailure;
 use crate::catalogue::for_admin;
-use crate::previews::MAX_ATTEMPTS;
+use crate::previews::{MAX_ATTEMPTS, UNREADABLE};
 use crate::{Book, Shop, ShopError};
 
 /// Longest time for which a caller may wait.
@@ -196,11 +196,14 @@ impl Shop {
                 tracing::warn!(book.id = %book.id, error = cause, "an uploaded file could not be read and is tried again");
                 return Ok(failure.into());
             }
-            FileFailure::Unreadable(_) => "file_unreadable",
+            FileFailure::Unreadable(_) => UNREADABLE,
         };
         tracing::warn!(book.id = %book.id, upload.id = %upload.id, fault, "an uploaded file was refused");
         end_media_upload(self.database(), self.media().as_ref(), upload.id).await?;
-        if let Err(error) = self.media().delete(&upload.key).await {
+        // What could not be read may be accepted by another instance at this moment: the regular task deletes it, unless a book has it.
+        if matches!(failure, FileFailure::Refused(_))
+            && let Err(error) = self.media().delete(&upload.key).await
+        {
             tracing::warn!(book.id = %book.id, error = error.to_string(), "a refused file is deleted later");
         }
         // A book that has an older file keeps it, and that one has no fault.

@@ -62,6 +62,7 @@ pub use uploads::{UploadRequest, UploadTicket};
 pub use viewer::Viewer;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use accounts::{AccountsService, Clock};
 use contracts::{Currency, UserId};
@@ -101,6 +102,7 @@ struct Inner {
     currency: Currency,
     max_upload: u64,
     media_links: MediaLinks,
+    upload_lifetime: Duration,
     timing: Timing,
     /// One permit for each file that is read for its content.
     probes: Arc<Semaphore>,
@@ -130,6 +132,7 @@ impl Shop {
             currency: args.shop_currency,
             max_upload: args.shop_book_bytes,
             media_links: args.media_links,
+            upload_lifetime: args.media_upload_lifetime,
             timing,
             probes: Arc::new(Semaphore::new(PROBES)),
             stopping: CancellationToken::new(),
@@ -164,6 +167,11 @@ impl Shop {
     /// Longest audio file, in bytes.
     pub fn max_upload(&self) -> u64 {
         self.0.max_upload
+    }
+
+    /// The end of an upload that gets no bytes after now.
+    pub fn upload_expires_at(&self) -> Timestamp {
+        self.now() + self.0.upload_lifetime
     }
 
     /// How clients get files.

@@ -12,7 +12,7 @@ use store::relational::{AssetRecord, Role, UserRecord};
 use crate::catalogue::NO_BOOK;
 use crate::{MediaLinks, Opened, Shop, ShopError, Viewer};
 
-/// A link to a file. It is a secret, whichever it is.
+/// A link to a file. Both kinds are secrets.
 #[derive(Debug, Clone)]
 pub enum Link {
     /// The token of an address of this service.

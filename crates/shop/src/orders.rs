@@ -24,7 +24,7 @@ pub struct Purchase {
 impl Purchase {
     fn of(record: PurchaseRecord) -> Self {
         let cursor = record.cursor();
-        let PurchaseRecord { order, book, price, purchased_at, .. } = record;
+        let PurchaseRecord { order, book, price, purchased_at } = record;
         Self { order, book: Book { record: book, owned: true }, price, purchased_at, cursor }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! In: an order and an amount. Out: whether the provider took the money. The key of a payment is the id of its order: a provider
 //! takes the money of one key once, however often it is asked, so that a repeat after a crash costs nothing. [`Payments::cancel`]
-//! makes a key useless for ever; only after it an order may be given up.
+//! makes a key useless; an order may be given up only after it.
 
 mod mock;
 
@@ -55,7 +55,7 @@ pub enum PaymentState {
         /// The reason, for the user.
         why: String,
     },
-    /// It is not decided: the user must do something, or the provider is at it.
+    /// It is not decided: the user must do something, or the provider has not finished.
     Waiting,
     /// No payment with this key succeeds any more.
     Cancelled,
@@ -77,7 +77,7 @@ pub trait Payments: Send + Sync {
     /// Takes the money of an order. With the same key again: the same outcome, and no further money.
     async fn pay(&self, request: &PaymentRequest) -> Result<PaymentOutcome, PaymentError>;
 
-    /// What became of a key; `None` when the provider never heard of it.
+    /// What became of a key; `None` when the provider does not know it.
     async fn find(&self, key: OrderId) -> Result<Option<PaymentState>, PaymentError>;
 
     /// Makes a key useless, unless it is paid. After it, no payment with the key succeeds. Returns the state then.

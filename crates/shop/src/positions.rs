@@ -1,4 +1,4 @@
-//! Where a listener stopped. Of two devices the later *event* wins, whichever arrives last.
+//! Where a listener stopped. The later *event* of two devices wins, in whatever order they arrive.
 
 use std::time::Duration;
 

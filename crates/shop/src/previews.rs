@@ -17,7 +17,7 @@ use crate::{Shop, ShopError};
 /// How often a book is worked on before it has a fault.
 pub(crate) const MAX_ATTEMPTS: u32 = 6;
 /// The fault of a book whose file is there and cannot be read, or is not there.
-const UNREADABLE: &str = "file_unreadable";
+pub(crate) const UNREADABLE: &str = "file_unreadable";
 
 impl Shop {
     /// Claims a book for some time, in which no other instance works on it. `false` when one does, or it is not due yet.

@@ -1,8 +1,11 @@
 //! The reconciler: finishes what a crash, a slow provider or a lost answer left between the orders and the provider.
+//!
+//! Orders, refunds and the orders of deleted users are tasks of their own: a provider that hangs at refunds does not delay what was paid.
 
 use std::time::Duration;
 
-use contracts::OrderStatus;
+use contracts::{OrderId, OrderStatus};
+use jiff::Timestamp;
 use store::relational::{KeptOrderRecord, PaymentRecord};
 
 use crate::checkout::FREE;
@@ -13,16 +16,6 @@ use crate::{Shop, ShopError};
 const BATCH: u32 = 100;
 
 impl Shop {
-    /// One round over orders that are not settled, refunds that are not finished, and both of deleted users.
-    ///
-    /// # Errors
-    /// The first failure. The next round goes on.
-    pub(crate) async fn reconcile_once(&self) -> Result<(), ShopError> {
-        self.reconcile_orders().await?;
-        self.reconcile_refunds().await?;
-        self.reconcile_kept_orders().await
-    }
-
     /// Takes a message of the payment provider, and asks the provider about the order that it names. A message of an order that is decided, or
     /// of none of ours, changes nothing.
     ///
@@ -37,10 +30,11 @@ impl Shop {
         }
     }
 
-    async fn reconcile_orders(&self) -> Result<(), ShopError> {
+    /// One round over orders that are not settled. The next round goes on after a failure.
+    pub(crate) async fn reconcile_orders(&self) -> Result<(), ShopError> {
         let timing = self.0.timing;
-        let abandoned = self.now() - timing.abandon_after;
-        for order in self.database().unsettled_orders(self.now() - timing.reconcile_after, BATCH).await? {
+        let abandoned = self.since(timing.abandon_after);
+        for order in self.database().unsettled_orders(self.since(timing.reconcile_after), BATCH).await? {
             let decided = self.reconcile_order(&order, order.created_at < abandoned).await;
             match decided {
                 Ok(Some(decided)) => {
@@ -56,14 +50,16 @@ impl Shop {
         Ok(())
     }
 
-    async fn reconcile_refunds(&self) -> Result<(), ShopError> {
+    /// One round over refunds that are not finished.
+    pub(crate) async fn reconcile_refunds(&self) -> Result<(), ShopError> {
         for order in self.database().unfinished_refunds(self.since(self.0.timing.reconcile_after), BATCH).await? {
             self.finish_refund(&order).await?;
         }
         Ok(())
     }
 
-    async fn reconcile_kept_orders(&self) -> Result<(), ShopError> {
+    /// One round over the orders of deleted users.
+    pub(crate) async fn reconcile_kept_orders(&self) -> Result<(), ShopError> {
         let since = self.since(self.0.timing.reconcile_after);
         for order in self.database().unsettled_kept_orders(since, BATCH).await? {
             self.finish_kept_order(&order).await?;
@@ -71,7 +67,8 @@ impl Shop {
         Ok(())
     }
 
-    pub(crate) fn since(&self, age: Duration) -> jiff::Timestamp {
+    /// The time of this age.
+    pub(crate) fn since(&self, age: Duration) -> Timestamp {
         self.now() - age
     }
 
@@ -84,7 +81,8 @@ impl Shop {
                 Some(PaymentState::Paid { reference, amount }) => {
                     let payment = self.payment(reference, amount);
                     self.take_back(order, &payment).await?;
-                    self.pay_kept_back(order, &payment.provider, &payment.reference, &request).await
+                    let paid = PaymentRequest { amount, ..request };
+                    self.pay_kept_back(order, &payment.provider, &payment.reference, &paid).await
                 }
                 Some(PaymentState::Waiting) | None => Ok(()),
                 Some(PaymentState::Declined { .. } | PaymentState::Cancelled | PaymentState::Refunded) => {
@@ -128,7 +126,7 @@ impl Shop {
 }
 
 /// A failure that concerns one order only. Refusals are no failures: the order is decided.
-fn log_refusal(order: &contracts::OrderId, error: &ShopError) {
+fn log_refusal(order: &OrderId, error: &ShopError) {
     match error.cause() {
         Some(cause) => tracing::error!(order.id = %order, error = cause, "an order could not be reconciled"),
         None => tracing::info!(order.id = %order, code = error.code(), "an order was reconciled"),

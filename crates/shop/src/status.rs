@@ -1,7 +1,7 @@
 //! The status of a book: publishing, hiding, deleting.
 //!
 //! ```text
-//! draft ─▶ processing ─▶ ready ◀─▶ hidden        any ─▶ deleted, for ever
+//! draft ─▶ processing ─▶ ready ◀─▶ hidden        any ─▶ deleted (final)
 //!   ▲──────────┘ price or title missing, or a file that cannot be read
 //! ```
 
@@ -74,8 +74,8 @@ impl Shop {
         }
     }
 
-    /// Deletes a book for ever, and its open upload. Its buyers keep what they bought; its files are deleted when the last of them is gone.
-    /// Again: nothing happens.
+    /// Deletes a book, which cannot be undone, and its open upload. Its buyers keep what they bought; its files are deleted when the last
+    /// buyer is gone. Again: nothing happens.
     ///
     /// # Errors
     /// `NotFound` without such a book.

@@ -14,7 +14,7 @@ pub struct Timing {
     pub reconcile_after: Duration,
     /// Age at which the reconciler ends an order that nobody paid.
     pub abandon_after: Duration,
-    /// Time from a second checkout without a key, after which it is no double tap any more.
+    /// Longest time after an order was paid in which a checkout without a key, of an empty cart, is a repeat of it.
     pub double_tap: Duration,
     /// Time for which a book in work belongs to one instance; the first wait before a repeat.
     pub lease: Duration,

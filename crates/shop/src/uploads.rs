@@ -73,7 +73,7 @@ impl Shop {
             length: request.length,
             content_type: request.content_type.unwrap_or_else(|| UNKNOWN_TYPE.to_owned()),
             file_name: request.file_name,
-            expires_at: now + LinkKind::Upload.life(),
+            expires_at: self.upload_expires_at(),
         };
         if !self.database().begin_media_upload(&new, now).await? {
             return Err(ShopError::TooManyUploads);

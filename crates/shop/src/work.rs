@@ -25,7 +25,9 @@ impl Shop {
     pub async fn work(&self, stop: CancellationToken) {
         let (repair, sweep) = (self.0.timing.repair_every, self.0.timing.sweep_every);
         tokio::join!(
-            regularly(&stop, repair, "the reconciliation of orders", || self.reconcile_once()),
+            regularly(&stop, repair, "the reconciliation of orders", || self.reconcile_orders()),
+            regularly(&stop, repair, "the finishing of refunds", || self.reconcile_refunds()),
+            regularly(&stop, repair, "the reconciliation of orders of deleted users", || self.reconcile_kept_orders()),
             regularly(&stop, repair, "the repair of books", || self.repair_once()),
             regularly(&stop, sweep, "the deletion of unused files", || self.sweep_once()),
         );
@@ -38,7 +40,9 @@ impl Shop {
     /// # Errors
     /// The first failure.
     pub async fn work_once(&self) -> Result<(), ShopError> {
-        self.reconcile_once().await?;
+        self.reconcile_orders().await?;
+        self.reconcile_refunds().await?;
+        self.reconcile_kept_orders().await?;
         self.repair_once().await?;
         self.sweep_once().await
     }

@@ -148,7 +148,7 @@ impl ModelArgs {
 const MAX_THREADS_OF_ONE_SESSION: usize = 4;
 
 impl InferenceArgs {
-    /// The same threads, at most [`MAX_THREADS_OF_ONE_SESSION`], in one session: an image has its result sooner, and the memory is that
+    /// The same threads, at most four, in one session: an image has its result sooner, and the memory is that
     /// of one session. Fewer images are processed in the same time than by several sessions.
     #[must_use]
     pub fn in_one_session(&self, provider: ExecutionProvider) -> Self {

@@ -57,21 +57,29 @@ impl App {
         Ok(Page { items, next_cursor })
     }
 
-    /// The books of the caller in one list, latest purchase first; at most [`MOST_PURCHASES`].
+    /// Shows `take` the books of the caller, latest purchase first, until it wants no more; at most [`MOST_PURCHASES`].
     ///
     /// # Errors
     /// As [`App::purchases`].
-    pub async fn all_purchases(&self, viewer: &Viewer) -> Result<Vec<PurchaseView>, ApiError> {
+    pub async fn each_purchase(
+        &self,
+        viewer: &Viewer,
+        mut take: impl FnMut(PurchaseView) -> bool,
+    ) -> Result<(), ApiError> {
         let user = viewer.user()?;
-        let (mut all, mut after): (Vec<PurchaseView>, Option<PageCursor>) = (Vec::new(), None);
+        let (mut left, mut after): (usize, Option<PageCursor>) = (MOST_PURCHASES, None);
         loop {
             let found = self.shop.purchases(user, after.as_ref(), STEP).await.map_err(refused)?;
             let is_last = found.len() < STEP as usize;
             after = found.last().map(Purchase::cursor);
-            all.extend(found.into_iter().map(|purchase| self.purchase_view(purchase)));
-            if is_last || all.len() >= MOST_PURCHASES {
-                all.truncate(MOST_PURCHASES);
-                return Ok(all);
+            for purchase in found {
+                if left == 0 || !take(self.purchase_view(purchase)) {
+                    return Ok(());
+                }
+                left -= 1;
+            }
+            if is_last {
+                return Ok(());
             }
         }
     }

@@ -141,7 +141,7 @@ impl Files {
         match self.shop().begin_upload(admin, book, request).await {
             Ok(ticket) => Ok(ticket),
             Err(error) => {
-                // After a failure here too, the draft does no harm: an admin sees it and deletes it.
+                // If this fails too, a draft is left, which an admin can see and delete.
                 drop(self.shop().delete_book(book, &viewer.actor()).await);
                 Err(refused(error))
             }

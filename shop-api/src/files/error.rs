@@ -40,7 +40,7 @@ pub enum FileError {
     /// The file has no bytes.
     #[error("the file is empty; send the bytes of a recording")]
     Empty,
-    /// All bytes were not sent yet.
+    /// Bytes are missing.
     #[error("{stored} bytes of {length} are stored; send the rest from the offset {stored} on")]
     Incomplete {
         /// Durable bytes.

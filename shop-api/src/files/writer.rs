@@ -6,8 +6,6 @@
 //! [`Writer::close`], so a body with a wrong checksum changes nothing. At most one part is in memory. SHA-256 is computed as the bytes
 //! come, and its state is recorded with them.
 
-use std::time::Duration;
-
 use api_kit::error::{ApiError, ServiceError};
 use bytes::{Bytes, BytesMut};
 use contracts::UploadId;
@@ -22,8 +20,6 @@ use store::{
 use super::error::FileError;
 use super::hash_state::HashState;
 
-/// How long an upload without new bytes is kept, and a complete one whose book nobody completes.
-pub const LIFETIME: Duration = Duration::from_secs(24 * 3600);
 /// Bytes of a part.
 pub const PART: usize = PART_BYTES as usize;
 
@@ -49,12 +45,12 @@ pub struct Writer {
     length: Option<u64>,
     /// The part that is being filled; at first the tail.
     part: BytesMut,
-    /// Bytes of `part` that `flowing` has.
+    /// Bytes of `part` that are in `hash`.
     hashed: usize,
     /// The hash of all bytes so far, but for less than a block.
-    flowing: HashState,
+    hash: HashState,
     /// The hash of the full parts.
-    at_part: HashState,
+    parts_hash: HashState,
     /// Bytes of the full parts.
     parts_end: u64,
     /// Number of the next part.
@@ -85,7 +81,7 @@ impl Writer {
         check(&record, offset, length, most)?;
         let multipart = multipart(database, media, &record).await?;
         let tail = tail(media, &record, &multipart).await?;
-        let at_part = hash_state(&record)?;
+        let parts_hash = hash_state(&record)?;
         let mut part = BytesMut::with_capacity(PART.min(capacity(most, offset, tail.len())));
         part.extend_from_slice(&tail);
         let mut writer = Self {
@@ -94,7 +90,7 @@ impl Writer {
             parts_end: record.offset - record.tail,
             next_number: record.next_number,
             length: length.filter(|_| record.length.is_none()),
-            flowing: at_part.clone(),
+            hash: parts_hash.clone(),
             hashed: 0,
             unrecorded: Vec::new(),
             record,
@@ -102,9 +98,9 @@ impl Writer {
             commit,
             most,
             part,
-            at_part,
+            parts_hash,
         };
-        writer.hash();
+        writer.hash_arrived();
         Ok(writer)
     }
 
@@ -135,7 +131,7 @@ impl Writer {
             let room = PART - self.part.len();
             let piece = content.split_to(room.min(content.len()));
             self.part.extend_from_slice(&piece);
-            self.hash();
+            self.hash_arrived();
             if self.part.len() == PART {
                 self.store_part().await?;
             }
@@ -163,9 +159,9 @@ impl Writer {
         Ok(self.recorded)
     }
 
-    /// Hashes what came.
-    fn hash(&mut self) {
-        self.hashed += self.flowing.update(&self.part[self.hashed..]);
+    /// Hashes the bytes of the part that are not hashed yet, but for less than a block.
+    fn hash_arrived(&mut self) {
+        self.hashed += self.hash.update(&self.part[self.hashed..]);
     }
 
     /// Stores the full part.
@@ -180,7 +176,7 @@ impl Writer {
         self.next_number += 1;
         self.parts_end += PART_BYTES;
         self.hashed = 0;
-        self.at_part = self.flowing.clone();
+        self.parts_hash = self.hash.clone();
         if self.commit == Commit::EachPart {
             self.record_progress(0).await?;
         }
@@ -204,9 +200,9 @@ impl Writer {
             parts: std::mem::take(&mut self.unrecorded),
             offset: self.parts_end + tail,
             tail,
-            hash_state: self.at_part.store(),
+            hash_state: self.parts_hash.store(),
             length: self.length.take(),
-            expires_at: expires_at(self.shop.now()),
+            expires_at: self.shop.upload_expires_at(),
         };
         let database = self.shop.database();
         if !database.append_media_upload(self.record.id, self.record.writer, &progress).await? {
@@ -286,10 +282,6 @@ fn capacity(most: u64, offset: u64, tail: usize) -> usize {
     usize::try_from(most.saturating_sub(offset)).unwrap_or(PART).saturating_add(tail)
 }
 
-fn expires_at(now: Timestamp) -> Timestamp {
-    now.checked_add(LIFETIME).unwrap_or(Timestamp::MAX)
-}
-
 /// Makes the file of an upload whose bytes are all there, and records its hash. Again, also after a crash in between: the same.
 ///
 /// # Errors
@@ -313,7 +305,7 @@ pub async fn finish(shop: &Shop, id: UploadId) -> Result<(u64, [u8; 32]), ApiErr
     }
     let rest = joined(database, media, &record).await?;
     let sha256 = hash_state(&record)?.finish(&rest);
-    let expires_at = expires_at(now);
+    let expires_at = shop.upload_expires_at();
     if database.complete_media_upload(id, record.writer, &sha256, stored, expires_at).await? {
         return Ok((stored, sha256));
     }

@@ -39,7 +39,7 @@ pub fn grpc_bodies(data: &[u8]) {
 
 /// The number of messages, and whether the last one is cut; or why the body is refused.
 fn read(body: &[u8], size: usize) -> Result<(u64, bool), String> {
-    let mut messages = Messages::new(LIMIT, MessageBytes::new(1 << 20));
+    let mut messages = Messages::new(LIMIT, MessageBytes::new(1 << 20, LIMIT));
     for piece in body.chunks(size) {
         messages.read(piece).map_err(|error| error.to_string())?;
     }

@@ -29,8 +29,19 @@ use crate::proto::{Access, Method};
 
 /// Largest message of an upload: a piece of a file.
 const PIECE: usize = 4 << 20;
-/// Largest message of any other method.
+/// Largest message of any other method that needs a credential.
 const MESSAGE: usize = 256 << 10;
+/// Largest message of a method that anybody may call: a password, or an ID token.
+const OPEN_MESSAGE: usize = 32 << 10;
+
+/// Largest message of a method.
+const fn message_limit(method: &Method) -> usize {
+    match method.access {
+        Access::Admin if method.client_streaming => PIECE,
+        Access::User | Access::Buyer | Access::Admin => MESSAGE,
+        Access::Unspecified | Access::Public | Access::Bearer => OPEN_MESSAGE,
+    }
+}
 
 /// What the guards of all methods share.
 pub struct Guard {
@@ -45,7 +56,7 @@ pub struct Guard {
 impl Guard {
     /// The guard of an interface with these settings.
     pub fn new(app: &App, config: &Config, stop: CancellationToken) -> Arc<Self> {
-        let (bytes, call_limit) = (MessageBytes::new(config.grpc.grpc_bytes_in_flight), config.grpc.grpc_call);
+        let (bytes, call_limit) = (MessageBytes::new(config.grpc.grpc_bytes_in_flight, PIECE), config.grpc.grpc_call);
         Arc::new(Self { app: app.clone(), bytes, call_limit, stop })
     }
 
@@ -58,7 +69,7 @@ impl Guard {
             Access::Bearer => {
                 bearer_token(&parts.headers).ok_or(AuthError::NoCredential)?;
             }
-            // Who has bought what, the shop knows.
+            // The shop knows who has bought what.
             Access::User | Access::Buyer => self.let_in(parts, check_user).await?,
             Access::Admin => self.let_in(parts, check_admin).await?,
         }
@@ -82,10 +93,10 @@ impl Guard {
         self.within(end, self.admit(method, &mut parts)).await??;
         parts.extensions.insert(deadline);
         let knows_end = parts.extensions.get::<IsWeb>().is_none();
-        // Only admins upload; reflection is a stream that anybody may begin.
-        let limit = if method.client_streaming && method.access == Access::Admin { PIECE } else { MESSAGE };
-        let rules = Rules { limit, may_be_empty: method.client_streaming, knows_end };
-        Ok((Request::from_parts(parts, checked(body, rules, self.bytes.clone())), end))
+        let rules = Rules { limit: message_limit(method), may_be_empty: method.client_streaming, knows_end };
+        let tenant = parts.extensions.get::<Viewer>().map(|viewer| viewer.caller.tenant.as_str());
+        let bytes = self.bytes.of(tenant);
+        Ok((Request::from_parts(parts, checked(body, rules, bytes)), end))
     }
 
     /// The output of `work`, unless the call ends before.

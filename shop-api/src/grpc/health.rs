@@ -15,13 +15,15 @@ const EVERY: Duration = Duration::from_secs(2);
 /// Keeps the statuses up to date until `leaving`. Then nothing is served any more.
 pub async fn report(reporter: &HealthReporter, health: &Health, leaving: CancellationToken) {
     let checking = async {
-        let mut known = None;
+        let mut known = ServingStatus::NotServing;
+        // A new reporter says that the server serves.
+        set(reporter, known).await;
         loop {
             let now = if health.is_ready().await { ServingStatus::Serving } else { ServingStatus::NotServing };
-            // Who watches gets every status that is set.
-            if known != Some(now) {
+            // Clients that watch get every status that is set.
+            if known != now {
                 set(reporter, now).await;
-                known = Some(now);
+                known = now;
             }
             tokio::time::sleep(EVERY).await;
         }

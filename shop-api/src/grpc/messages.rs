@@ -1,42 +1,52 @@
 //! The body of a request, whose messages are checked by their lengths before they are read.
 //!
 //! A message is one byte (whether it is compressed), its length in four, and its bytes. Guarantees: a message above the limit is refused
-//! when its length has arrived; the bytes of the messages that are being received are bounded, in all calls together; a body that ends
-//! within a message, and one without a message where there must be one, is refused; a stream that its client cancels fails. tonic takes an error with the code `CANCELLED` for the end of the stream, and hyper one kind of reset: half of an
-//! upload would look like a whole one.
+//! when its length has arrived; the bytes of the messages that are being received are bounded, in all calls together and in those of one
+//! tenant, so clients without a credential keep no users out; a body that ends within a message, and one without a message where there
+//! must be one, is refused; a stream that its client cancels fails. tonic takes an error with the code `CANCELLED` for the end of the
+//! stream, and hyper one kind of reset: half of an upload would look like a whole one.
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use api_kit::shares::{NotFree, Shares, Units};
 use axum::BoxError;
 use axum::body::{Body, HttpBody};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use platform::http::TooSlow;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::status::{GrpcError, status_of};
 
 /// Bytes before a message.
 const HEAD: usize = 5;
-/// Bytes that one permit stands for.
-const PERMIT: usize = 1 << 10;
 
-/// The bytes of all messages that are being received.
+/// The bytes of all messages that are being received, of which a tenant has a share.
 #[derive(Clone)]
-pub struct MessageBytes(Arc<Semaphore>);
+pub struct MessageBytes {
+    shares: Arc<Shares>,
+    tenant: Option<String>,
+}
 
 impl MessageBytes {
-    /// With room for `bytes`.
-    pub fn new(bytes: usize) -> Self {
-        Self(Arc::new(Semaphore::new((bytes / PERMIT).clamp(1, Semaphore::MAX_PERMITS))))
+    /// Room for `bytes`, a quarter of it for each tenant. The largest message has `largest`.
+    pub fn new(bytes: usize, largest: usize) -> Self {
+        let gauge = metrics::gauge!("sightline_grpc_bytes_in_flight");
+        Self { shares: Shares::new(bytes, (bytes / 4).max(largest), gauge), tenant: None }
     }
 
-    /// Room for a message, for as long as the permit lives.
-    fn take(&self, length: usize) -> Result<OwnedSemaphorePermit, GrpcError> {
-        let permits = u32::try_from(length.div_ceil(PERMIT)).unwrap_or(u32::MAX);
-        Arc::clone(&self.0).try_acquire_many_owned(permits).map_err(|_| GrpcError::Busy)
+    /// The same room, for messages of this tenant; `None` for those of a call without a credential.
+    pub fn of(&self, tenant: Option<&str>) -> Self {
+        Self { shares: Arc::clone(&self.shares), tenant: tenant.map(str::to_owned) }
+    }
+
+    /// Room for a message, until the value is dropped.
+    fn take(&self, length: usize) -> Result<Units, GrpcError> {
+        self.shares.take(self.tenant.as_deref(), length).map_err(|not_free| match not_free {
+            NotFree::OfTenant => GrpcError::ShareInUse,
+            NotFree::OfAll => GrpcError::Busy,
+        })
     }
 }
 
@@ -120,7 +130,7 @@ pub struct Messages {
     /// Number of messages that have begun.
     begun: u64,
     /// Room for the message. It is kept until the next one begins, because the whole one is in memory until then.
-    room: Option<OwnedSemaphorePermit>,
+    room: Option<Units>,
 }
 
 impl Messages {
@@ -183,16 +193,20 @@ mod tests {
         Messages::new(limit, bytes.clone())
     }
 
+    fn room(bytes: usize) -> MessageBytes {
+        MessageBytes::new(bytes, 1)
+    }
+
     fn message(length: u32) -> Vec<u8> {
         let body = vec![7; length as usize];
-        [&[0], &length.to_be_bytes()[..], &body].concat()
+        [&[0][..], &length.to_be_bytes(), &body].concat()
     }
 
     #[test]
     fn messages_are_found_however_they_are_cut() {
         let sent = [message(3), message(0), message(1000), message(1)].concat();
         for size in [1, 2, 4, 5, 6, 7, 100, sent.len()] {
-            let bytes = MessageBytes::new(1 << 20);
+            let bytes = room(1 << 20);
             let mut messages = messages(1000, &bytes);
             for piece in sent.chunks(size) {
                 messages.read(piece).unwrap();
@@ -203,21 +217,38 @@ mod tests {
 
     #[test]
     fn a_message_is_refused_by_its_length() {
-        let bytes = MessageBytes::new(1 << 20);
+        let bytes = room(1 << 20);
         let refused = messages(1000, &bytes).read(&message(1001)[..HEAD]);
         assert!(matches!(refused, Err(GrpcError::MessageTooLarge { length: 1001, limit: 1000 })));
     }
 
     #[test]
     fn messages_in_memory_are_bounded_in_all() {
-        let bytes = MessageBytes::new(2 * PERMIT);
-        let (mut one, mut other, mut third) =
-            (messages(PERMIT, &bytes), messages(PERMIT, &bytes), messages(PERMIT, &bytes));
-        let head = message(1024)[..HEAD].to_vec();
+        let bytes = MessageBytes::new(2000, 1000);
+        let of = |tenant| messages(1000, &bytes.of(Some(tenant)));
+        let (mut one, mut other, mut third) = (of("a"), of("b"), of("c"));
+        let head = message(1000)[..HEAD].to_vec();
         one.read(&head).unwrap();
         other.read(&head).unwrap();
         assert!(matches!(third.read(&head), Err(GrpcError::Busy)));
         drop(other);
-        assert!(messages(PERMIT, &bytes).read(&head).is_ok());
+        assert!(of("c").read(&head).is_ok());
+    }
+
+    #[test]
+    fn calls_without_a_credential_keep_no_users_out() {
+        let bytes = room(4000);
+        let head = message(1000)[..HEAD].to_vec();
+        let mut held = Vec::new();
+        let refused = loop {
+            let mut anonymous = messages(1000, &bytes);
+            match anonymous.read(&head) {
+                Ok(()) => held.push(anonymous),
+                Err(refused) => break refused,
+            }
+        };
+        assert!(matches!(refused, GrpcError::ShareInUse), "{refused}");
+        assert_eq!(held.len(), 2, "half of the room");
+        assert!(messages(1000, &bytes.of(Some("ann"))).read(&head).is_ok());
     }
 }

@@ -40,6 +40,12 @@ pub enum GrpcError {
     /// The messages in memory have reached their bound.
     #[error("too many messages are in memory; try again soon")]
     Busy,
+    /// The tenant of the call, or the clients without a credential, have their share of the messages in memory.
+    #[error(
+        "other calls of the same user, or without a credential, use all the memory for messages that these may have; try again \
+         soon"
+    )]
+    ShareInUse,
     /// The service stops.
     #[error("the server is about to stop; call another one, or this one again soon")]
     Stopping,
@@ -70,6 +76,7 @@ impl HttpError for GrpcError {
             Self::DeadlineExceeded => (StatusCode::GATEWAY_TIMEOUT, "deadline_exceeded"),
             Self::MessageTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "message_too_large"),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
+            Self::ShareInUse => (StatusCode::TOO_MANY_REQUESTS, "share_in_use"),
             Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
             Self::Disconnected => (StatusCode::BAD_REQUEST, "disconnected"),
             Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, "too_slow"),
@@ -78,7 +85,7 @@ impl HttpError for GrpcError {
     }
 
     fn retry_after(&self) -> Option<u64> {
-        matches!(self, Self::Busy | Self::Stopping).then_some(1)
+        matches!(self, Self::Busy | Self::ShareInUse | Self::Stopping).then_some(1)
     }
 }
 
@@ -98,9 +105,10 @@ pub fn status_of(error: impl Into<ApiError>) -> Status {
 }
 
 /// What may be wrong with a stream, besides that it cannot be read.
-const IN_STREAMS: [(StatusCode, &str); 4] = [
+const IN_STREAMS: [(StatusCode, &str); 5] = [
     (StatusCode::PAYLOAD_TOO_LARGE, "message_too_large"),
     (StatusCode::SERVICE_UNAVAILABLE, "busy"),
+    (StatusCode::TOO_MANY_REQUESTS, "share_in_use"),
     (StatusCode::REQUEST_TIMEOUT, "too_slow"),
     (StatusCode::BAD_REQUEST, "disconnected"),
 ];
@@ -177,6 +185,7 @@ mod tests {
     fn an_error_of_a_stream_keeps_its_code() {
         for (error, code, reason) in [
             (GrpcError::MessageTooLarge { length: 2, limit: 1 }, Code::ResourceExhausted, "message_too_large"),
+            (GrpcError::ShareInUse, Code::ResourceExhausted, "share_in_use"),
             (GrpcError::TooSlow, Code::DeadlineExceeded, "too_slow"),
             (GrpcError::Malformed, Code::InvalidArgument, "malformed"),
         ] {

@@ -14,9 +14,14 @@ use super::auth::{ShopAdmin, ShopUser};
 use super::pages::{Orders, PageOf, PageQuery, Purchases};
 use crate::app::App;
 
-/// The routes of this file.
+/// The routes of this file without a payment.
 pub fn routes() -> Routes {
-    routes![purchases, orders, order, refund]
+    routes![purchases, orders, order]
+}
+
+/// The route with a payment.
+pub fn refund_routes() -> Routes {
+    routes![refund]
 }
 
 /// The books that the caller has bought, latest purchase first.

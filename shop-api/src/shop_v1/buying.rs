@@ -73,13 +73,18 @@ fn expected_total(sent: &MetadataMap, of_shop: Currency) -> Result<Option<Money>
 pub async fn purchases(app: &App, request: Request<()>) -> Result<ListPurchasesResponse, ApiError> {
     let viewer = viewer(&request)?;
     drop(request);
-    let mut bytes = 0;
-    let bought = app.all_purchases(&viewer).await?.into_iter().map(purchase);
-    let items = bought.take_while(|item| {
+    let (mut items, mut bytes) = (Vec::new(), 0);
+    let take = |bought| {
+        let item = purchase(bought);
         bytes += item.encoded_len();
-        bytes <= LIST_BYTES
-    });
-    Ok(ListPurchasesResponse { items: items.collect() })
+        let fits = bytes <= LIST_BYTES;
+        if fits {
+            items.push(item);
+        }
+        fits
+    };
+    app.each_purchase(&viewer, take).await?;
+    Ok(ListPurchasesResponse { items })
 }
 
 /// The orders of the caller, newest first.

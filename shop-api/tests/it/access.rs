@@ -10,8 +10,8 @@ use tonic::{Code, Request, Status};
 
 use crate::test_service::{ADMIN_TOKEN, TestShop, reason, with_token};
 
-/// What a caller sends, and what it is refused with.
-struct Walker<'a> {
+/// A kind of caller: what it sends, and what it is refused with.
+struct CallerKind<'a> {
     name: &'a str,
     token: Option<&'a str>,
     /// The code and the reason with which the method refuses it; `None` if it is let in.
@@ -46,23 +46,23 @@ async fn call(shop: &TestShop, method: &Method, token: Option<&str>) -> Result<(
 }
 
 #[tokio::test]
-async fn every_method_lets_in_whom_its_option_names() {
+async fn every_method_accepts_the_callers_that_its_option_names() {
     let shop = TestShop::start().await;
     let (ann, root) = (shop.user("ann").await, shop.admin("root").await);
     let gone = shop.revoked_user("gone").await;
     let camera = shop.api_token(&ann, Scope::FramesWrite).await;
-    let walkers = [
-        Walker { name: "none", token: None, refusal: none },
-        Walker { name: "junk", token: Some("junk"), refusal: revoked },
-        Walker { name: "revoked", token: Some(&gone.access_token), refusal: revoked },
-        Walker { name: "API token of a camera", token: Some(&camera), refusal: narrowed },
-        Walker { name: "user", token: Some(&ann.access_token), refusal: user },
-        Walker { name: "admin", token: Some(&root.access_token), refusal: admin },
-        Walker { name: "operator", token: Some(ADMIN_TOKEN), refusal: admin },
+    let callers = [
+        CallerKind { name: "none", token: None, refusal: none },
+        CallerKind { name: "junk", token: Some("junk"), refusal: revoked },
+        CallerKind { name: "revoked", token: Some(&gone.access_token), refusal: revoked },
+        CallerKind { name: "API token of a camera", token: Some(&camera), refusal: narrowed },
+        CallerKind { name: "user", token: Some(&ann.access_token), refusal: user },
+        CallerKind { name: "admin", token: Some(&root.access_token), refusal: admin },
+        CallerKind { name: "operator", token: Some(ADMIN_TOKEN), refusal: admin },
     ];
     let mut wrong = Vec::new();
     for method in METHODS {
-        for Walker { name, token, refusal } in &walkers {
+        for CallerKind { name, token, refusal } in &callers {
             let outcome = call(&shop, method, *token).await;
             let found = outcome.err().map(|status| (status.code(), reason(&status)));
             let expected = refusal(method.access).map(|(code, reason)| (code, reason.to_owned()));
@@ -82,7 +82,7 @@ async fn every_method_lets_in_whom_its_option_names() {
 }
 
 #[test]
-fn the_walk_misses_no_method_of_the_descriptors() {
+fn the_table_has_every_method_of_the_descriptors() {
     let set = FileDescriptorSet::decode(DESCRIPTORS).unwrap();
     let mut described = BTreeSet::new();
     for file in &set.file {
@@ -91,8 +91,8 @@ fn the_walk_misses_no_method_of_the_descriptors() {
             described.extend(service.method.iter().map(|method| format!("/{service_name}/{}", method.name())));
         }
     }
-    let walked: BTreeSet<String> = METHODS.iter().map(|method| method.path.to_owned()).collect();
-    assert_eq!(walked, described);
+    let tested: BTreeSet<String> = METHODS.iter().map(|method| method.path.to_owned()).collect();
+    assert_eq!(tested, described);
 }
 
 #[tokio::test]

@@ -67,7 +67,7 @@ fn enum_facts(facts: &mut BTreeMap<String, String>, parent: &str, one: &EnumDesc
 /// What a client of `old` no longer finds in `new`.
 fn broken(old: &FileDescriptorSet, new: &FileDescriptorSet) -> Vec<String> {
     let (old, new) = (facts(old), facts(new));
-    let changed = old.iter().filter(|(name, meaning)| new.get(*name) != Some(meaning));
+    let changed = old.iter().filter(|(name, meaning)| new.get(*name) != Some(*meaning));
     changed.map(|(name, meaning)| format!("{name}: {meaning:?} is now {:?}", new.get(name))).collect()
 }
 

@@ -79,7 +79,7 @@ fn is_for_admins(operation: &Value) -> bool {
 }
 
 #[tokio::test]
-async fn rest_refuses_whom_grpc_refuses() {
+async fn rest_refuses_the_callers_that_grpc_refuses() {
     let shop = TestShop::start().await;
     let user = shop.user("ann").await;
     let camera = shop.api_token(&user, Scope::FramesWrite).await;

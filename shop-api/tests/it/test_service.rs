@@ -1,7 +1,6 @@
 //! The service with its dependencies, on free ports.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -18,7 +17,6 @@ use platform::traces::Traces;
 use prost::Message;
 use shop::{MockPayments, Shop, ShopDeps};
 use shop_api::proto::auth_v1::authentication_service_client::AuthenticationServiceClient;
-use shop_api::proto::shop_v1::admin_service_client::AdminServiceClient;
 use shop_api::proto::shop_v1::shop_service_client::ShopServiceClient;
 use shop_api::{Config, Deps, Ports};
 use store::relational::Role;
@@ -99,12 +97,10 @@ pub struct TestShop {
     pub mails: Arc<Mails>,
     pub database: Relational,
     pub accounts: Arc<AccountsService>,
-    pub shop: Shop,
-    pub payments: Arc<MockPayments>,
     channel: Channel,
     announced: CancellationToken,
     running: Option<JoinHandle<anyhow::Result<()>>>,
-    folder: TempDir,
+    _folder: TempDir,
 }
 
 impl Drop for TestShop {
@@ -130,14 +126,13 @@ impl TestShop {
         database.migrate().await.unwrap();
         let (clock, mails) = (Clock::default(), Arc::new(Mails::default()));
         let accounts = open_accounts(&database, &mails, &clock).await;
-        let payments = Arc::new(MockPayments::new(database.clone(), clock.clone()));
         let (rest, calls) = (bind().await, bind().await);
         let (url, grpc) = (format!("http://{}", rest.local_addr().unwrap()), calls.local_addr().unwrap());
         let config = Config { public_url: url.clone(), ..settings.config };
         let shop = ShopDeps {
             database: database.clone(),
             media: media_folder(folder.path().join("media")).unwrap(),
-            payments: payments.clone(),
+            payments: Arc::new(MockPayments::new(database.clone(), clock.clone())),
             accounts: Arc::clone(&accounts),
             pipelines: None,
             clock: clock.clone(),
@@ -147,7 +142,7 @@ impl TestShop {
             accounts: accounts.with_admin_token(ADMIN_TOKEN).unwrap(),
             accounts_service: Arc::clone(&accounts),
             openid: Provider::new(&settings.openid, &url).unwrap().map(Arc::new),
-            shop: shop.clone(),
+            shop,
             audio: None,
             traces: Traces::off(),
         };
@@ -162,12 +157,7 @@ impl TestShop {
         });
         let channel = Endpoint::from_shared(format!("http://{grpc}")).unwrap().connect_lazy();
         let running = Some(running);
-        Self { url, grpc, clock, mails, database, accounts, shop, payments, channel, announced, running, folder }
-    }
-
-    /// Its data.
-    pub fn folder(&self) -> &Path {
-        self.folder.path()
+        Self { url, grpc, clock, mails, database, accounts, channel, announced, running, _folder: folder }
     }
 
     /// A connection, which all clients of this test share.
@@ -218,10 +208,6 @@ impl TestShop {
 
     pub fn shop_client(&self) -> ShopServiceClient<Channel> {
         ShopServiceClient::new(self.channel())
-    }
-
-    pub fn admin_client(&self) -> AdminServiceClient<Channel> {
-        AdminServiceClient::new(self.channel())
     }
 
     /// Calls a method with a message of any type; the answer is not read.

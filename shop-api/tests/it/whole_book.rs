@@ -1,7 +1,5 @@
 //! A book from its upload to its download, as a client of the reference system goes.
 
-use std::f32::consts::TAU;
-
 use bytes::Bytes;
 use contracts::BookId;
 use reqwest::Method;
@@ -14,33 +12,12 @@ use shop_api::proto::shop_v1::{
 use tonic::Code;
 
 use crate::both::{Both, as_json, denied, like_grpc, refusal};
+use crate::recordings::wav;
 use crate::test_service::TestShop;
 
-/// Samples a second of the recordings.
-const RATE: u32 = 8_000;
-
-/// A recording: a tone of so many seconds, as WAV.
-fn wav(seconds: u32) -> Vec<u8> {
-    let sample = |n: u32| ((n as f32 * 440.0 * TAU / RATE as f32).sin() * 9_000.0) as i16;
-    let samples: Vec<u8> = (0..seconds * RATE).flat_map(|n| sample(n).to_le_bytes()).collect();
-    let length = samples.len() as u32;
-    let (format, channels, bits) = (1_u16, 1_u16, 16_u16);
-    [
-        b"RIFF".as_slice(),
-        &(36 + length).to_le_bytes(),
-        b"WAVEfmt ",
-        &16_u32.to_le_bytes(),
-        &format.to_le_bytes(),
-        &channels.to_le_bytes(),
-        &RATE.to_le_bytes(),
-        &(RATE * 2).to_le_bytes(),
-        &2_u16.to_le_bytes(),
-        &bits.to_le_bytes(),
-        b"data",
-        &length.to_le_bytes(),
-        &samples,
-    ]
-    .concat()
+/// A recording of so many seconds.
+fn recording(seconds: usize) -> Vec<u8> {
+    wav(44 + 16_000 * seconds)
 }
 
 /// Uploads to a link with one PUT.
@@ -65,7 +42,7 @@ async fn a_book_from_upload_to_download() {
     let buyer = Both::of(&shop, &shop.user("ann").await.access_token);
     let other = Both::of(&shop, &shop.user("bob").await.access_token);
     for (number, provider) in [AiProvider::Local, AiProvider::Aws].into_iter().enumerate() {
-        let content = wav(2 + number as u32);
+        let content = recording(2 + number);
         let create = CreateUploadUrlRequest {
             title: format!("Emma {number}"),
             author: "Jane Austen".to_owned(),
@@ -126,7 +103,7 @@ async fn a_stream_is_a_book_that_rest_shows_alike() {
         ..Default::default()
     };
     let mut chunks = vec![UploadChunk { payload: Some(Payload::Header(header.clone())) }];
-    let content = wav(2);
+    let content = recording(2);
     chunks.extend(
         content.chunks(7_001).map(|piece| UploadChunk { payload: Some(Payload::Data(Bytes::copy_from_slice(piece))) }),
     );
@@ -166,7 +143,7 @@ async fn an_upload_without_a_price_is_published_later() {
 
     let (status, link): (u16, Value) = admin.send(Method::POST, &format!("{path}/upload"), None).await;
     assert_eq!((status, &link["book"]), (200, &json!(id)));
-    let status = put(&admin, link["upload_url"].as_str().unwrap(), wav(2)).await;
+    let status = put(&admin, link["upload_url"].as_str().unwrap(), recording(2)).await;
     assert!((200..300).contains(&status), "{status}");
     let (status, done) = admin.send(Method::POST, &pipeline, None).await;
     assert_eq!((status, &done["status"], &done["duration_seconds"]), (200, &json!("draft"), &json!(2)));

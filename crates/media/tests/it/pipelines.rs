@@ -186,6 +186,9 @@ async fn a_book_that_waits_says_until_when() {
     let status = fixture.pipelines.status(book).await.unwrap().unwrap();
     assert_eq!((status.state, status.resumes_at), (PipelineState::Waiting, Some(until)));
     assert!(fixture.pipelines.claim_due().await.unwrap().is_empty());
+    assert_eq!(fixture.pipelines.wake_waiting().await.unwrap(), 1, "another provider is there");
+    let window = fixture.pipelines.take_window(&fixture.one_due().await).await.unwrap().unwrap();
+    assert!(fixture.pipelines.release_window(&window, until, &cause).await.unwrap());
     fixture.clock.advance(Duration::from_secs(91));
     fixture.work().await;
     assert_eq!(fixture.pipelines.status(book).await.unwrap().unwrap().state, PipelineState::Done);

@@ -16,7 +16,7 @@ use super::request_id::REQUEST_ID;
 
 const METHODS: [Method; 6] = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
 /// Headers that cross-origin requests may have.
-const REQUEST_HEADERS: [HeaderName; 23] = [
+const REQUEST_HEADERS: [HeaderName; 24] = [
     AUTHORIZATION,
     // EventSource polyfills send it.
     CACHE_CONTROL,
@@ -29,6 +29,7 @@ const REQUEST_HEADERS: [HeaderName; 23] = [
     // Clients of grpc-web send them.
     HeaderName::from_static("x-grpc-web"),
     HeaderName::from_static("x-user-agent"),
+    HeaderName::from_static("expected-currency"),
     HeaderName::from_static("expected-total-cents"),
     // Downloads in ranges.
     IF_MATCH,
@@ -46,7 +47,7 @@ const REQUEST_HEADERS: [HeaderName; 23] = [
     REQUEST_ID,
 ];
 /// Headers that scripts may read in responses, in addition to the CORS-safelisted ones.
-const RESPONSE_HEADERS: [HeaderName; 23] = [
+const RESPONSE_HEADERS: [HeaderName; 24] = [
     ACCEPT_RANGES,
     CONTENT_DISPOSITION,
     CONTENT_RANGE,
@@ -64,6 +65,7 @@ const RESPONSE_HEADERS: [HeaderName; 23] = [
     HeaderName::from_static("tus-max-size"),
     HeaderName::from_static("tus-resumable"),
     HeaderName::from_static("tus-version"),
+    HeaderName::from_static("upload-defer-length"),
     HeaderName::from_static("upload-expires"),
     HeaderName::from_static("upload-length"),
     HeaderName::from_static("upload-metadata"),

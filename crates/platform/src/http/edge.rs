@@ -14,6 +14,7 @@ use tower_http::cors::CorsLayer;
 use tracing::Instrument;
 
 use super::access::Line;
+use super::cross_origin::CrossOrigin;
 use super::request_id::{self, CURRENT, REQUEST_ID};
 use super::request_span::RequestSpan;
 use crate::traces::Traces;
@@ -50,7 +51,7 @@ impl Edge {
     /// Adds the middleware to `routes`.
     pub fn around(self, routes: Router) -> Router {
         let routes = match &self.cors {
-            Some(cors) => routes.layer(cors.clone()),
+            Some(cors) => routes.layer(CrossOrigin(cors.clone())),
             None => routes,
         };
         // Added to each route, because only there `MatchedPath` is known.

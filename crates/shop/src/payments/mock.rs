@@ -1,6 +1,6 @@
-//! A provider without money: it pays always, and in tests declines, hangs or loses its answers.
+//! A provider without money: it always pays, and in tests declines, hangs or loses its answers.
 //!
-//! Its books are a table of the shop's database, apart from the shop's own payments, so that they survive the program, are the same
+//! It keeps its payments in a table of the shop's database, apart from those of the shop, so that they survive the program, are the same
 //! for all instances, and can be compared with the orders.
 
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -30,7 +30,7 @@ pub enum MockBehaviour {
     Fail = 4,
 }
 
-/// The mock. [`Self::new`] pays always.
+/// The mock. A new one always pays.
 pub struct MockPayments {
     database: Relational,
     clock: Clock,
@@ -38,7 +38,7 @@ pub struct MockPayments {
 }
 
 impl MockPayments {
-    /// A mock with its books in this database.
+    /// A mock with its payments in this database.
     pub const fn new(database: Relational, clock: Clock) -> Self {
         Self { database, clock, behaviour: AtomicU8::new(MockBehaviour::Pay as u8) }
     }
@@ -48,8 +48,8 @@ impl MockPayments {
         self.behaviour.store(behaviour as u8, Ordering::SeqCst);
     }
 
-    /// Ends the call that the mock does not answer.
-    async fn misbehave(&self) -> Result<MockBehaviour, PaymentError> {
+    /// How it answers. Waits without end while it hangs, and fails while it cannot be reached.
+    async fn answer(&self) -> Result<MockBehaviour, PaymentError> {
         let found = self.behaviour.load(Ordering::SeqCst);
         let behaviours = [
             MockBehaviour::Pay,
@@ -65,7 +65,7 @@ impl MockPayments {
         }
     }
 
-    /// Writes a state under a key that has none. Returns what the books have under the key then.
+    /// Stores a payment of this state, unless its key has one. Returns the one that the key has.
     async fn record(
         &self,
         request: &PaymentRequest,
@@ -84,10 +84,10 @@ impl MockPayments {
 }
 
 fn failed(error: &StoreError) -> PaymentError {
-    PaymentError(format!("the books of the mock provider cannot be used: {error}"))
+    PaymentError(format!("the payments of the mock provider cannot be used: {error}"))
 }
 
-/// What a record of the books means.
+/// What a stored payment means.
 fn state_of(record: MockPaymentRecord) -> PaymentState {
     match record.state {
         MockPaymentState::Paid => PaymentState::Paid { reference: record.reference, amount: record.amount },
@@ -106,7 +106,7 @@ impl Payments for MockPayments {
     }
 
     async fn pay(&self, request: &PaymentRequest) -> Result<PaymentOutcome, PaymentError> {
-        let behaviour = self.misbehave().await?;
+        let behaviour = self.answer().await?;
         let wanted =
             if behaviour == MockBehaviour::Decline { MockPaymentState::Declined } else { MockPaymentState::Paid };
         let record = self.record(request, wanted).await?;
@@ -126,17 +126,17 @@ impl Payments for MockPayments {
     }
 
     async fn find(&self, key: OrderId) -> Result<Option<PaymentState>, PaymentError> {
-        self.misbehave().await?;
+        self.answer().await?;
         Ok(self.database.mock_payment(key).await.map_err(|error| failed(&error))?.map(state_of))
     }
 
     async fn cancel(&self, request: &PaymentRequest) -> Result<PaymentState, PaymentError> {
-        self.misbehave().await?;
+        self.answer().await?;
         Ok(state_of(self.record(request, MockPaymentState::Cancelled).await?))
     }
 
     async fn refund(&self, reference: &str, request: &PaymentRequest) -> Result<String, PaymentError> {
-        self.misbehave().await?;
+        self.answer().await?;
         if self.database.mock_refund(reference, self.clock.now()).await.map_err(|error| failed(&error))? {
             return Ok(format!("{reference}-refund"));
         }

@@ -39,6 +39,20 @@ async fn users_find_ready_books_only() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cart_shows_only_the_name_of_a_hidden_book() {
+    let shop = TestShop::new().await;
+    let book = shop.book("Emma", 100).await;
+    let user = shop.shopper("ann", &[book]).await;
+    shop.one.hide_book(book, &shop.actor).await.unwrap();
+    let secret = BookFields { description: Some(Some("not for users".to_owned())), ..BookFields::default() };
+    shop.one.change_book(book, secret, None, &shop.actor).await.unwrap();
+    let line = shop.other.cart(user).await.unwrap().lines.remove(0);
+    assert_eq!((line.book.title.as_str(), line.book.status), ("Emma", BookStatus::Hidden));
+    assert_eq!((line.price, line.book.price, &line.book.description), (None, None, &None));
+    shop.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hidden_book_comes_back_when_it_is_published() {
     let shop = TestShop::new().await;
     let (user, book) = (Viewer::user(shop.user("ann").await), shop.book("Emma", 100).await);

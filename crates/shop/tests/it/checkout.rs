@@ -55,6 +55,7 @@ on_both! {
     a_changed_price_is_told_before_it_is_paid,
     a_book_that_is_gone_is_named,
     a_declined_payment_leaves_the_cart_to_try_again,
+    a_cart_that_was_declined_often_can_still_be_bought,
     a_hanging_payment_is_joined_by_the_next_checkout,
     a_changed_cart_replaces_the_order_in_its_way,
     a_lower_price_replaces_the_order_in_its_way,
@@ -179,6 +180,18 @@ async fn a_declined_payment_leaves_the_cart_to_try_again(shop: &TestShop) {
     shop.one.checkout(user, None, None).await.unwrap();
     let paid = shop.payments().await.into_iter().filter(|payment| payment.state == MockPaymentState::Paid).count();
     assert_eq!((paid, shop.bought(user).await.len()), (1, 1));
+}
+
+async fn a_cart_that_was_declined_often_can_still_be_bought(shop: &TestShop) {
+    let book = shop.book("Emma", 999).await;
+    let user = shop.shopper("ann", &[book]).await;
+    shop.payments.behave(MockBehaviour::Decline);
+    for n in 0..20 {
+        assert_eq!(code(shop.one.checkout(user, None, None).await), Some("payment_declined"), "{n}");
+    }
+    shop.payments.behave(MockBehaviour::Pay);
+    shop.other.checkout(user, None, None).await.unwrap();
+    assert_eq!(shop.bought(user).await, [book]);
 }
 
 async fn a_hanging_payment_is_joined_by_the_next_checkout(shop: &TestShop) {

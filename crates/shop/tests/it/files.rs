@@ -90,6 +90,8 @@ async fn an_upload_without_all_bytes_is_not_finished() {
     let expected = ShopError::UploadIncomplete { offset: 0, length: Some(1_000) };
     assert_eq!(shop.finish(ticket.upload.id).await.unwrap_err(), expected);
     assert_eq!(shop.one.complete(id, Duration::ZERO).await.unwrap_err(), expected);
+    shop.work_after(Duration::from_secs(25 * 60 * 60)).await;
+    assert_eq!(code(shop.finish(ticket.upload.id).await), Some("upload_gone"), "it got no bytes for a day");
     shop.stop().await;
 }
 

@@ -34,7 +34,7 @@ async fn what_was_paid_is_granted_after_a_crash() {
         assert!(shop.one.cart(*user).await.unwrap().lines.is_empty());
     }
     let paid = shop.payments().await.into_iter().filter(|payment| payment.state == MockPaymentState::Paid).count();
-    assert_eq!(paid, users.len(), "the provider's books equal the orders");
+    assert_eq!(paid, users.len(), "the provider has one payment of each order");
     shop.stop().await;
 }
 

@@ -31,7 +31,7 @@ const WAIT: Duration = Duration::from_secs(20);
 pub struct TestShop {
     pub one: Shop,
     pub other: Shop,
-    /// It gives a provider up soon.
+    /// It waits for a provider for two seconds only.
     pub hasty: Shop,
     pub database: Relational,
     pub media: Arc<dyn Media>,
@@ -61,7 +61,12 @@ fn patience(seconds: u64) -> Timing {
 }
 
 fn args() -> ShopArgs {
-    ShopArgs { shop_currency: Currency::EUR, shop_book_bytes: 16 << 20, media_links: MediaLinks::Proxy }
+    ShopArgs {
+        shop_currency: Currency::EUR,
+        shop_book_bytes: 16 << 20,
+        media_links: MediaLinks::Proxy,
+        media_upload_lifetime: Duration::from_secs(24 * 60 * 60),
+    }
 }
 
 pub fn euro(minor: i64) -> Money {
@@ -227,7 +232,7 @@ impl TestShop {
         purchases.iter().map(|purchase| purchase.book.id).collect()
     }
 
-    /// The books of the provider.
+    /// The payments that the provider knows.
     pub async fn payments(&self) -> Vec<MockPaymentRecord> {
         self.database.mock_payments(None, 200).await.unwrap()
     }

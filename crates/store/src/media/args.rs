@@ -1,12 +1,7 @@
 //! Settings of the media store.
 
-use std::time::Duration;
-
 use clap::Args;
-use settings::{Secret, duration};
-
-/// How long an upload stays without a further part, if nothing else is set.
-const UPLOAD_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+use settings::Secret;
 
 /// Settings of the media store. What is not set of an S3 service comes from the variables `AWS_*`, as for images.
 #[derive(Debug, Clone, Args)]
@@ -30,15 +25,10 @@ pub struct MediaArgs {
     /// The key itself; when not set, AWS_SECRET_ACCESS_KEY
     #[arg(long, env = "SIGHTLINE_MEDIA_S3_SECRET_ACCESS_KEY", value_name = "TEXT")]
     pub media_s3_secret_access_key: Option<Secret>,
-
-    /// How long an upload of a media file stays without a further part
-    #[arg(long, env = "SIGHTLINE_MEDIA_UPLOAD_LIFETIME", default_value = "24h", value_name = "DURATION",
-        value_parser = duration(Duration::from_secs(60)..=Duration::from_secs(30 * 24 * 60 * 60)))]
-    pub media_upload_lifetime: Duration,
 }
 
 impl MediaArgs {
-    /// The settings of a store at this URL, with a default for all else.
+    /// The settings of a store at this URL, and no other.
     pub fn of_url(url: &str) -> Self {
         Self {
             media_url: Some(url.to_owned()),
@@ -46,7 +36,6 @@ impl MediaArgs {
             media_s3_region: None,
             media_s3_access_key_id: None,
             media_s3_secret_access_key: None,
-            media_upload_lifetime: UPLOAD_LIFETIME,
         }
     }
 }

@@ -219,8 +219,9 @@ impl Relational {
         Ok(true)
     }
 
-    /// Deletes a user with all its rows, except for the audit log. Its orders are kept without its name. Its tenant is recorded, so that what still comes for it is erased
-    /// ([`Relational::deleted_tenants_due`]). Its credentials are refused until the time `until`. `false` for an unknown user.
+    /// Deletes a user with all its rows, except for the audit log. Its orders are kept without its name. Its tenant is recorded, so that what
+    /// still comes for it is erased ([`Relational::deleted_tenants_due`]). Its credentials are refused until the time `until`. `false` for an
+    /// unknown user.
     pub async fn delete_user(&self, id: UserId, now: Timestamp, until: Timestamp) -> Result<bool, StoreError> {
         let mut transaction = self.begin().await?;
         let Some(user) = transaction.lock_and_read_user(id).await? else { return Ok(false) };

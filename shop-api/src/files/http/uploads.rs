@@ -16,6 +16,7 @@ use axum::response::{IntoResponse, Response};
 use contracts::api::{Problem, UploadLinkView};
 use http::header::{CACHE_CONTROL, CONTENT_RANGE, ETAG, InvalidHeaderValue, LOCATION};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use jiff::Timestamp;
 use shop::{UploadRequest, UploadTicket};
 use store::{MediaUploadRecord, MediaUploadState, end_media_upload};
 
@@ -92,7 +93,7 @@ fn location(app: &App, ticket: &UploadTicket) -> Result<Response, ApiError> {
         (StatusCode::CREATED, Json(UploadLinkView { book, upload_url: url, max_bytes, expires_at })).into_response();
     let headers = response.headers_mut();
     headers.insert(LOCATION, HeaderValue::try_from(path).map_err(internal)?);
-    headers.insert(tus::UPLOAD_EXPIRES, expiry(&ticket.upload));
+    headers.insert(tus::UPLOAD_EXPIRES, expiry(ticket.upload.expires_at));
     Ok(response)
 }
 
@@ -153,7 +154,7 @@ pub async fn progress(
 async fn progressed(app: &App, token: &str, headers: &HeaderMap) -> Result<Response, ApiError> {
     tus::check_version(headers)?;
     let upload = app.shop.open_upload(token).await.map_err(refused)?;
-    let mut response = at_offset(StatusCode::OK, &upload, upload.offset);
+    let mut response = at_offset(StatusCode::OK, upload.expires_at, upload.offset);
     let headers = response.headers_mut();
     match upload.length.or(complete_length(&upload)) {
         Some(length) => headers.insert(tus::UPLOAD_LENGTH, HeaderValue::from(length)),
@@ -216,14 +217,15 @@ async fn appended(app: &App, token: &str, request: Request) -> Result<Response, 
     let declared = body.size_hint().exact();
     // A client whose last response was lost asks again.
     if declared == Some(0) && complete_length(&upload) == Some(offset) {
-        return Ok(at_offset(StatusCode::NO_CONTENT, &upload, offset));
+        return Ok(at_offset(StatusCode::NO_CONTENT, upload.expires_at, offset));
     }
     let what = Appended { offset, length, declared, commit: Commit::EachPart, checksum };
     let stored = app.files.append(&upload, what, pieces(body)).await?;
+    let expires_at = if stored > offset { app.shop.upload_expires_at() } else { upload.expires_at };
     if upload.length.or(length) == Some(stored) {
         writer::finish(&app.shop, upload.id).await?;
     }
-    Ok(at_offset(StatusCode::NO_CONTENT, &upload, stored))
+    Ok(at_offset(StatusCode::NO_CONTENT, expires_at, stored))
 }
 
 /// Uploads the whole file. If the connection breaks, send it again: nothing counts before the last byte. Then complete the book.
@@ -326,18 +328,18 @@ pub async fn by_other_method(
 }
 
 /// A response with an offset.
-fn at_offset(status: StatusCode, upload: &MediaUploadRecord, offset: u64) -> Response {
+fn at_offset(status: StatusCode, expires_at: Timestamp, offset: u64) -> Response {
     let mut response = status.into_response();
     let headers = response.headers_mut();
     headers.insert(tus::UPLOAD_OFFSET, HeaderValue::from(offset));
-    headers.insert(tus::UPLOAD_EXPIRES, expiry(upload));
+    headers.insert(tus::UPLOAD_EXPIRES, expiry(expires_at));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
 /// When the upload is deleted; each part of it that comes makes that later.
-fn expiry(upload: &MediaUploadRecord) -> HeaderValue {
-    let date = httpdate::fmt_http_date(upload.expires_at.into());
+fn expiry(expires_at: Timestamp) -> HeaderValue {
+    let date = httpdate::fmt_http_date(expires_at.into());
     HeaderValue::try_from(date).unwrap_or(HeaderValue::from_static("0"))
 }
 

@@ -250,7 +250,7 @@ pub async fn a_reset_token_sets_a_new_password_once(accounts: &mut TestAccounts)
 
     accounts.one.request_reset("ann@example.org", &home_origin()).await.unwrap();
     let late = mailed(accounts, 2).await;
-    accounts.clock.advance(accounts::Settings::default().reset_life);
+    accounts.clock.advance(Settings::default().reset_life);
     let refused = accounts.one.reset_password(&late, &new, &home_origin()).await;
     assert_eq!(refused.unwrap_err(), AccountError::InvalidReset);
     for token in ["", "slp_", "slp_x", "x"] {

@@ -27,7 +27,8 @@ const LOST: &str = "SELECT w.book_id, w.generation, w.number, w.published, w.wak
 /// Windows that were not published yet.
 const DUE: &str = "SELECT book_id, generation, number, published, wake_at FROM windows \
                    WHERE state = 'due' AND wake_at <= $1 ORDER BY wake_at LIMIT $2";
-const IN_FLIGHT: &str = "SELECT count(*) AS windows FROM windows WHERE state IN ('queued', 'running')";
+/// Windows that are under way. What is left of a failed book whose worker ended is not.
+const IN_FLIGHT: &str = "SELECT count(*) AS windows FROM windows WHERE state IN ('queued', 'running') AND wake_at > $1";
 
 /// A window that may be claimed.
 struct Candidate {
@@ -76,13 +77,22 @@ impl Relational {
         let now = whole_microseconds(now);
         let in_flight = in_flight.min(MAX_CLAIMED);
         let mut claimed = self.claim(LOST, now, in_flight).await?;
-        let row = self.row(IN_FLIGHT, values![]).await?;
+        let row = self.row(IN_FLIGHT, values![now]).await?;
         let queued: i64 = row.map_or(Ok(0), |row| row.get("windows"))?;
         let free = i64::from(in_flight).saturating_sub(queued);
         if let Ok(free @ 1..) = u32::try_from(free) {
             claimed.extend(self.claim(DUE, now, free).await?);
         }
         Ok(claimed)
+    }
+
+    /// Makes everything due now that waits for a time, such as the end of a cooldown. Returns the number of steps and windows.
+    pub async fn wake_waiting(&self, now: Timestamp) -> Result<u64, StoreError> {
+        let now = whole_microseconds(now);
+        let sql = "UPDATE pipelines SET wake_at = $1 WHERE wake_at > $1 AND state = 'waiting'";
+        let steps = self.execute(sql, values![now]).await?;
+        let sql = "UPDATE windows SET wake_at = $1 WHERE state = 'due' AND wake_at > $1";
+        Ok(steps + self.execute(sql, values![now]).await?)
     }
 
     async fn claim(&self, candidates: &'static str, now: Timestamp, limit: u32) -> Result<Vec<MediaTask>, StoreError> {

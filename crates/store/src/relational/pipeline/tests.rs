@@ -86,6 +86,7 @@ async fn run_windows(store: &Relational, book: BookId, later: Timestamp) {
     assert!(store.finish_window(&taken[0], &result, now).await.unwrap().is_some());
     assert!(store.release_window(&taken[1], now, "cooling", "groq", now).await.unwrap());
     assert!(store.next_window_at(book, 1).await.unwrap().is_some());
+    store.wake_waiting(now).await.unwrap();
     assert!(store.fail_window(&taken[2], "window_refused", "", now).await.unwrap().is_some());
     store.put_checkpoint(&NewCheckpoint { key: other, ..checkpoint }, now).await.unwrap();
     assert!(store.checkpoint(&other).await.unwrap().is_some());

@@ -249,12 +249,13 @@ impl Transaction {
 
     /// Whether somebody has bought a book, or is buying it.
     async fn has_buyer(&mut self, book: BookId) -> Result<bool, StoreError> {
-        let sql = "SELECT 1 AS found FROM entitlements WHERE book_id = $1 AND revoked_at IS NULL LIMIT 1";
+        // Orders first: one that is paid between the two statements is an entitlement for the second.
+        let sql = "SELECT 1 AS found FROM order_lines l JOIN orders o ON o.id = l.order_id \
+                   WHERE l.book_id = $1 AND o.status = 'pending' LIMIT 1";
         if self.row(sql, values![book]).await?.is_some() {
             return Ok(true);
         }
-        let sql = "SELECT 1 AS found FROM order_lines l JOIN orders o ON o.id = l.order_id \
-                   WHERE l.book_id = $1 AND o.status = 'pending' LIMIT 1";
+        let sql = "SELECT 1 AS found FROM entitlements WHERE book_id = $1 AND revoked_at IS NULL LIMIT 1";
         Ok(self.row(sql, values![book]).await?.is_some())
     }
 }

@@ -59,17 +59,14 @@ impl Relational {
     ) -> Result<bool, StoreError> {
         let CategoryRecord { slug, label, hint, accepted } = category;
         let mut transaction = self.begin().await?;
-        let sql = "UPDATE categories SET label = $2, hint = $3, accepted = $4 WHERE slug = $1";
-        let row = values![slug.as_str(), label, hint, *accepted];
-        if transaction.execute(sql, row.clone()).await? == 0 {
-            // Two that are added at once may exceed the maximum by one.
-            let sql = "INSERT INTO categories (slug, label, hint, accepted) SELECT $1, $2, $3, $4 \
-                       WHERE (SELECT count(*) FROM categories) < $5";
-            let mut row = row;
-            row.push(i64::from(MAX_CATEGORIES).into());
-            if transaction.execute(sql, row).await? == 0 {
-                return Ok(false);
-            }
+        // Two that are added at once may exceed the maximum by one.
+        let sql = "INSERT INTO categories (slug, label, hint, accepted) SELECT $1, $2, $3, $4 \
+                   WHERE (SELECT count(*) FROM categories) < $5 OR EXISTS (SELECT 1 FROM categories WHERE slug = $1) \
+                   ON CONFLICT (slug) DO UPDATE SET label = excluded.label, hint = excluded.hint, \
+                   accepted = excluded.accepted";
+        let row = values![slug.as_str(), label, hint, *accepted, i64::from(MAX_CATEGORIES)];
+        if transaction.execute(sql, row).await? == 0 {
+            return Ok(false);
         }
         transaction.add_audit_entry(audit).await?;
         transaction.commit().await?;

@@ -1,5 +1,5 @@
-//! The books of the payment provider `mock`, which takes no money. Like those of a real one, they are apart from the shop's: each payment has
-//! a key, and a key has one payment.
+//! The payments of the provider `mock`, which takes no money. Like those of a real provider, they are apart from the shop's: each has a key,
+//! and a key has one payment.
 
 use contracts::{Money, OrderId, whole_microseconds};
 use jiff::Timestamp;
@@ -50,7 +50,7 @@ impl std::str::FromStr for MockPaymentState {
 pub struct MockPaymentRecord {
     /// Its key.
     pub key: OrderId,
-    /// Its name.
+    /// The provider's own id of it.
     pub reference: String,
     /// Where it is.
     pub state: MockPaymentState,

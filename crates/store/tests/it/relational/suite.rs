@@ -132,6 +132,7 @@ macro_rules! for_each_guarantee {
             shop_books::a_changed_book_is_found_by_its_new_words_alone,
             shop_books::books_are_listed_without_gap_or_repeat,
             shop_books::a_book_has_accepted_categories_only,
+            shop_books::a_category_that_two_add_at_once_is_added_once,
             shop_books::a_removed_category_is_on_no_book,
             shop_files::a_replaced_file_is_deleted_later,
             shop_files::an_object_whose_file_was_never_stored_is_deleted,

@@ -244,6 +244,10 @@ pub async fn a_window_that_is_put_off_is_due_again_at_its_time(stores: &TwoStore
     );
     assert_eq!(other.next_window_at(pipeline.book, 1).await.unwrap(), Some(until));
     assert_eq!(other.claim_windows(until - SignedDuration::from_secs(1), 9).await.unwrap(), []);
+    // An admin has changed the providers, so it need not wait.
+    assert_eq!(other.wake_waiting(at).await.unwrap(), 1);
+    assert_eq!(other.next_window_at(pipeline.book, 1).await.unwrap(), Some(at));
+    assert_eq!(other.wake_waiting(at).await.unwrap(), 0);
     // It goes on with any window that is done.
     let going_on = finish(one, &second, &text(1)).await.unwrap();
     assert_eq!((going_on.state, going_on.cause), (PipelineState::Running, None));

@@ -292,6 +292,15 @@ pub async fn a_book_has_accepted_categories_only(two: &TwoStores) {
     assert_eq!(outcome, BookWriteOutcome::UnknownCategory(last));
 }
 
+pub async fn a_category_that_two_add_at_once_is_added_once(two: &TwoStores) {
+    let puts = (0..20).map(|number| async move {
+        let store = if number % 2 == 0 { &two.one } else { &two.other };
+        accept(store, "crime").await
+    });
+    join_all(puts).await;
+    assert_eq!(two.one.categories().await.unwrap().len(), 1);
+}
+
 pub async fn a_removed_category_is_on_no_book(two: &TwoStores) {
     let (crime, love) = (accept(&two.one, "crime").await, accept(&two.one, "love").await);
     let mut books = Vec::new();
