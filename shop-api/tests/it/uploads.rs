@@ -302,6 +302,21 @@ async fn a_forged_or_foreign_link_uploads_nothing() {
 }
 
 #[tokio::test]
+async fn an_upload_that_nobody_continues_ends() {
+    let shop = TestShop::with(&["--media-upload-lifetime", "1h"]).await;
+    let admin = Both::of(&shop, &shop.admin("root").await.access_token);
+    let recording = wav(10_000);
+    let upload = Upload::begin(&shop, &admin, recording.len()).await;
+    for (from, to) in [(0, 4_000), (4_000, 5_000)] {
+        upload.append(from, &recording[from..to]).await;
+        shop.clock.advance(Duration::from_secs(50 * 60));
+        assert_eq!(upload.offset().await, to, "bytes came within the hour");
+    }
+    shop.clock.advance(Duration::from_secs(20 * 60));
+    assert_eq!(upload.request(Method::HEAD).send().await.unwrap().status(), StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
 async fn the_memory_of_uploads_is_shared() {
     let shop = TestShop::with(&["--shop-upload-bytes", "16MiB"]).await;
     let admin = Both::of(&shop, &shop.admin("root").await.access_token);

@@ -18,12 +18,13 @@ use futures::Stream;
 use indicatif::ProgressBar;
 use platform::retry::Backoff;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, LOCATION};
-use reqwest::{RequestBuilder, Response};
+use reqwest::{RequestBuilder, Response, StatusCode};
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
 use super::recording::Recording;
 use super::requests::{FIRST_PAUSE, LONGEST_PAUSE, REQUEST_TIMEOUT, Requests, is_refused_with};
+use crate::client::Refusal;
 use crate::sending::deadline::{Deadline, Failure};
 use crate::sending::progress::byte_progress;
 use crate::sending::responses::Tried;
@@ -141,8 +142,7 @@ impl<'a> Resumable<'a> {
     async fn look(&self, path: &str) -> anyhow::Result<Option<HeaderMap>> {
         match self.again(|| Ok(tus(self.requests.client.head(path)?))).await {
             Ok(response) => Ok(Some(response.headers().clone())),
-            // A response to HEAD has no code.
-            Err(error) if is_refused_with(&error, &[""]) => Ok(None),
+            Err(error) if is_not_found(&error) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -207,6 +207,11 @@ impl<'a> Resumable<'a> {
         let offset = number(response.headers(), OFFSET)?;
         Ok(Ok(offset.context("the response is not that of a server with resumable uploads")?))
     }
+}
+
+/// Whether an error is a refusal because there is no such upload. A response to HEAD has a status only, and no code.
+fn is_not_found(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<Refusal>().is_some_and(|refusal| refusal.status == StatusCode::NOT_FOUND)
 }
 
 /// A request of the protocol.

@@ -47,7 +47,9 @@ pub async fn add(store: &Relational, owner: &str, numbers: impl IntoIterator<Ite
 }
 
 pub async fn put(store: &Relational, gallery: &GalleryKey, vectors: &[StoredVector]) {
-    assert_eq!(store.put_vectors(gallery, vectors, now()).await.unwrap(), VectorWriteOutcome::Stored);
+    for some in vectors.chunks(MAX_VECTORS_AT_ONCE) {
+        assert_eq!(store.put_vectors(gallery, some, now()).await.unwrap(), VectorWriteOutcome::Stored);
+    }
 }
 
 /// Vectors, subjects and version of a gallery.
