@@ -3,6 +3,7 @@
 //! A call whose answer did not arrive has an unknown cost: what was reserved for it counts as spent, because the provider may have charged
 //! for it. The same holds for a call of a worker that was killed.
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use contracts::{BookId, MediaStep};
@@ -109,13 +110,13 @@ impl<T> Called<T> {
 }
 
 impl Providers {
-    /// Makes a call, with its books. `call` is not begun without a reservation.
+    /// Makes a call, with its books. `call` is not begun without a reservation. It is in a box, because the future of a request is large.
     pub(super) async fn paid<T>(
         &self,
         provider: &Provider,
         fingerprint: &str,
         bill: &Bill,
-        call: impl Future<Output = Result<Answered<T>, CallFailure>> + Send,
+        call: Pin<Box<impl Future<Output = Result<Answered<T>, CallFailure>> + Send>>,
     ) -> Result<Called<T>, MediaError> {
         let price = provider.entry.price();
         let reserved = price
@@ -140,8 +141,7 @@ impl Providers {
                 return Ok(self.no_budget(which, spent, cap, until, currency));
             }
         };
-        // In a box: the future of a request is large.
-        let ended = Box::pin(call).await;
+        let ended = call.await;
         self.0.desk.settle(id, &settlement(&ended, price, &bill.estimate)).await?;
         match ended {
             Ok(answer) => {
