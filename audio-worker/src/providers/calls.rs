@@ -9,6 +9,7 @@ use std::time::Duration;
 use contracts::{BookId, MediaStep};
 use jiff::{SignedDuration, Timestamp};
 use media::{Call, CallEnd, Cap, Cause, MediaError, Price, Reservation, codes};
+use metrics::counter;
 use store::relational::{CallCaps, CallPrice, Settlement};
 
 use super::Providers;
@@ -142,7 +143,10 @@ impl Providers {
             }
         };
         let ended = call.await;
-        self.0.desk.settle(id, &settlement(&ended, price, &bill.estimate)).await?;
+        let settlement = settlement(&ended, price, &bill.estimate);
+        let (name, outcome) = (provider.name().to_owned(), settlement.outcome.to_owned());
+        counter!("sightline_provider_calls_total", "provider" => name, "outcome" => outcome).increment(1);
+        self.0.desk.settle(id, &settlement).await?;
         match ended {
             Ok(answer) => {
                 self.0.desk.report(bill.step, provider.name(), fingerprint, &CallEnd::Done).await?;
