@@ -144,17 +144,22 @@ impl Providers {
         };
         let ended = call.await;
         let settlement = settlement(&ended, price, &bill.estimate);
-        let (name, outcome) = (provider.name().to_owned(), settlement.outcome.to_owned());
-        counter!("sightline_provider_calls_total", "provider" => name, "outcome" => outcome).increment(1);
-        self.0.desk.settle(id, &settlement).await?;
+        let (of, outcome) = (provider.name().to_owned(), settlement.outcome.to_owned());
+        counter!("sightline_provider_calls_total", "provider" => of, "outcome" => outcome).increment(1);
+        let settled = self.0.desk.settle(id, &settlement).await;
+        let (name, step) = (provider.name(), bill.step);
         match ended {
             Ok(answer) => {
-                self.0.desk.report(bill.step, provider.name(), fingerprint, &CallEnd::Done).await?;
+                let reported = self.0.desk.report(step, name, fingerprint, &CallEnd::Done).await;
+                // The answer is paid for, so it is not lost with the database: the call becomes `unknown`.
+                if let Err(error) = settled.and(reported.map(drop)) {
+                    tracing::warn!(provider = name, %step, "the end of a call is not in the ledger: {error}");
+                }
                 Ok(Called::Answered(answer.value))
             }
             Err(failure) => {
-                let (name, step) = (provider.name(), bill.step);
                 tracing::warn!(provider = name, %step, "the provider gave no answer: {}", failure.text);
+                settled?;
                 let state = self.0.desk.report(step, name, fingerprint, &failure.end).await?;
                 let is_cooling = state.cools_until.is_some_and(|until| until > self.now());
                 let is_off = state.off_config.as_deref() == Some(fingerprint);
