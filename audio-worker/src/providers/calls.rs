@@ -3,11 +3,13 @@
 //! A call whose answer did not arrive has an unknown cost: what was reserved for it counts as spent, because the provider may have charged
 //! for it. The same holds for a call of a worker that was killed.
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use contracts::{BookId, MediaStep};
 use jiff::{SignedDuration, Timestamp};
 use media::{Call, CallEnd, Cap, Cause, MediaError, Price, Reservation, codes};
+use metrics::counter;
 use store::relational::{CallCaps, CallPrice, Settlement};
 
 use super::Providers;
@@ -109,13 +111,13 @@ impl<T> Called<T> {
 }
 
 impl Providers {
-    /// Makes a call, with its books. `call` is not begun without a reservation.
+    /// Makes a call, with its books. `call` is not begun without a reservation. It is in a box, because the future of a request is large.
     pub(super) async fn paid<T>(
         &self,
         provider: &Provider,
         fingerprint: &str,
         bill: &Bill,
-        call: impl Future<Output = Result<Answered<T>, CallFailure>> + Send,
+        call: Pin<Box<impl Future<Output = Result<Answered<T>, CallFailure>> + Send>>,
     ) -> Result<Called<T>, MediaError> {
         let price = provider.entry.price();
         let reserved = price
@@ -140,17 +142,24 @@ impl Providers {
                 return Ok(self.no_budget(which, spent, cap, until, currency));
             }
         };
-        // In a box: the future of a request is large.
-        let ended = Box::pin(call).await;
-        self.0.desk.settle(id, &settlement(&ended, price, &bill.estimate)).await?;
+        let ended = call.await;
+        let settlement = settlement(&ended, price, &bill.estimate);
+        let (of, outcome) = (provider.name().to_owned(), settlement.outcome.to_owned());
+        counter!("sightline_provider_calls_total", "provider" => of, "outcome" => outcome).increment(1);
+        let settled = self.0.desk.settle(id, &settlement).await;
+        let (name, step) = (provider.name(), bill.step);
         match ended {
             Ok(answer) => {
-                self.0.desk.report(bill.step, provider.name(), fingerprint, &CallEnd::Done).await?;
+                let reported = self.0.desk.report(step, name, fingerprint, &CallEnd::Done).await;
+                // The answer is paid for, so it is not lost with the database: the call becomes `unknown`.
+                if let Err(error) = settled.and(reported.map(drop)) {
+                    tracing::warn!(provider = name, %step, "the end of a call is not in the ledger: {error}");
+                }
                 Ok(Called::Answered(answer.value))
             }
             Err(failure) => {
-                let (name, step) = (provider.name(), bill.step);
                 tracing::warn!(provider = name, %step, "the provider gave no answer: {}", failure.text);
+                settled?;
                 let state = self.0.desk.report(step, name, fingerprint, &failure.end).await?;
                 let is_cooling = state.cools_until.is_some_and(|until| until > self.now());
                 let is_off = state.off_config.as_deref() == Some(fingerprint);

@@ -159,9 +159,9 @@ fn short(text: &str) -> String {
     one_line(&text.trim()).chars().take(MAX_DETAIL).collect()
 }
 
-/// `{"error": {"message"}}`, `{"error": "…"}`, `{"detail": "…"}`, `{"detail": [{"msg"}]}`, `{"message": "…"}`.
+/// `{"error": {"message"}}`, `{"error": "…"}`, `{"detail": "…"}`, also with an `error` or a list of `msg` inside, `{"message": "…"}`.
 fn message_of(document: &Value) -> Option<String> {
-    let places = ["/error/message", "/error", "/detail/0/msg", "/detail", "/message"];
+    let places = ["/error/message", "/error", "/detail/error/message", "/detail/0/msg", "/detail", "/message"];
     let found = places.iter().find_map(|place| document.pointer(place)?.as_str());
     found.map(str::to_owned)
 }

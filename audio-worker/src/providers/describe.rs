@@ -129,14 +129,14 @@ impl Providers {
             limit: provider.limit(Duration::ZERO),
         };
         let (sentences, embeddings) = (job.sentences.clone(), job.embeddings.clone());
-        let call = async move {
+        let call = Box::pin(async move {
             let chosen = tokio::task::spawn_blocking(move || {
                 let sentences: Vec<&str> = sentences.iter().map(String::as_str).collect();
                 text::describe(&sentences, &embeddings)
             });
             let value = chosen.await.map_err(|error| CallFailure::failed(error.to_string(), Billed::No))?;
             Ok::<_, CallFailure>(Answered { value, used: Used::default(), request_id: None })
-        };
+        });
         Ok(match self.paid(provider, &turn.fingerprint, &bill, call).await? {
             Called::Answered(text) => Tried::Good(Description {
                 text,

@@ -313,12 +313,12 @@ impl Writer<'_> {
             estimate,
             limit: provider.limit(Duration::ZERO),
         };
-        let call = async {
+        let call = Box::pin(async {
             let client = &self.providers.0.client;
             let (answer, request_id) = chat::ask(client, self.server, &provider.left_out, request).await?;
             let used = Used { audio_ms: None, tokens_in: answer.tokens_in, tokens_out: answer.tokens_out };
             Ok::<_, CallFailure>(Answered { value: answer.content, used, request_id })
-        };
+        });
         self.providers.paid(provider, &self.turn.fingerprint, &bill, call).await
     }
 }

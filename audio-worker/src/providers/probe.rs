@@ -53,13 +53,13 @@ impl Providers {
     }
 
     async fn probe_audio(&self, provider: &Provider, server: &OpenAi) -> Result<Called<()>, MediaError> {
-        let file = Bytes::from(wav::file(&[0.0; SAMPLES]));
+        let file = Bytes::from(wav::file(&vec![0.0; SAMPLES]));
         let request = AudioRequest { file, length: SILENCE, language: None, temperature: 0.0 };
         let used = Used { audio_ms: Some(1_000), ..Used::default() };
-        let call = async {
+        let call = Box::pin(async {
             let (_, request_id) = audio::transcribe(&self.0.client, server, &provider.left_out, &request).await?;
             Ok::<_, CallFailure>(Answered { value: (), used, request_id })
-        };
+        });
         let bill = bill(provider, MediaStep::Transcribe, used, SILENCE);
         self.paid(provider, &provider.fingerprint().await, &bill, call).await
     }
@@ -74,11 +74,11 @@ impl Providers {
             is_plain: true,
         };
         let used = Used { audio_ms: None, tokens_in: Some(TOKENS * 4), tokens_out: Some(TOKENS) };
-        let call = async {
+        let call = Box::pin(async {
             let (answer, request_id) = chat::ask(&self.0.client, server, &provider.left_out, &request).await?;
             let used = Used { audio_ms: None, tokens_in: answer.tokens_in, tokens_out: answer.tokens_out };
             Ok::<_, CallFailure>(Answered { value: (), used, request_id })
-        };
+        });
         let bill = bill(provider, MediaStep::Summarise, used, Duration::ZERO);
         self.paid(provider, &provider.fingerprint().await, &bill, call).await
     }

@@ -201,7 +201,7 @@ impl Providers {
         let provider = turn.provider;
         let options = job.options(provider);
         let bill = job.bill(provider);
-        let call = async {
+        let call = Box::pin(async {
             let heard = engine.transcribe(job.samples.clone(), &options);
             let judged = tokio::time::timeout(bill.limit, heard).await.map_err(|_| {
                 let text = format!("it did not end within {} s", bill.limit.as_secs());
@@ -209,7 +209,7 @@ impl Providers {
             })?;
             let value = judged.map_err(|error| whisper_failure(&error))?;
             Ok::<_, CallFailure>(Answered { value, used: Used::default(), request_id: None })
-        };
+        });
         let Judged { heard, flag } = match self.paid(provider, &turn.fingerprint, &bill, call).await? {
             Called::Answered(judged) => judged,
             ended => return Ok(Tried::of(ended)),
@@ -276,7 +276,7 @@ impl Providers {
         let mut repeats = 0;
         loop {
             let sent = audio::optional(&provider.left_out);
-            let call = async {
+            let call = Box::pin(async {
                 let (answer, request_id) =
                     audio::transcribe(&self.0.client, server, &provider.left_out, request).await?;
                 let charged = answer.charged.map(|length| length.as_micros().div_ceil(1000));
@@ -286,7 +286,7 @@ impl Providers {
                     used: Used { audio_ms, ..Used::default() },
                     request_id,
                 })
-            };
+            });
             let called = self.paid(provider, &turn.fingerprint, &job.bill(provider), call).await?;
             repeats += 1;
             match &called {

@@ -6,5 +6,6 @@ mod describing;
 mod failures;
 mod fake_server;
 mod forms;
+mod real_servers;
 mod switching;
 mod test_worker;

@@ -29,7 +29,7 @@ fn extract() -> &'static str {
 }
 
 /// Sentences of a book whose text needs several pieces, with an embedding each.
-fn book() -> (Arc<[String]>, Arc<[Embedding]>) {
+pub fn book() -> (Arc<[String]>, Arc<[Embedding]>) {
     let sentence = |number: usize| {
         format!(
             "In chapter {number} the sisters walk over the hills to the cottage of their aunt and speak about the letter of number {number}."

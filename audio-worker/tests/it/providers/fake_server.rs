@@ -1,5 +1,6 @@
 //! A server that answers as a test says, and keeps books of its own.
 
+use std::fmt::Display;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -32,7 +33,7 @@ impl Reply {
         Self::body(status, "")
     }
 
-    pub fn body(status: u16, body: impl ToString) -> Self {
+    pub fn body(status: u16, body: impl Display) -> Self {
         Self::Answer { status, headers: Vec::new(), body: body.to_string() }
     }
 
@@ -46,14 +47,14 @@ impl Reply {
     }
 
     /// The answer of a language model.
-    pub fn said(content: impl ToString) -> Self {
+    pub fn said(content: impl Display) -> Self {
         let message = json!({"role": "assistant", "content": content.to_string()});
         Self::json(
             &json!({"choices": [{"message": message}], "usage": {"prompt_tokens": 100, "completion_tokens": 10}}),
         )
     }
 
-    pub fn with(mut self, name: &'static str, value: impl ToString) -> Self {
+    pub fn with(mut self, name: &'static str, value: impl Display) -> Self {
         if let Self::Answer { headers, .. } = &mut self {
             headers.push((name, value.to_string()));
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use audio_worker::providers::{Outcome, ProviderDeps, ProviderFile, Providers, TranscribeJob, WindowAnswer};
+use audio_worker::speech::Engine;
 use contracts::{BookId, MediaStep};
 use media::{Cause, Clock, ProviderDesk};
 use store::Relational;
@@ -21,6 +22,7 @@ pub struct TestWorker {
     pub book: BookId,
     folder: Arc<TempDir>,
     file: String,
+    engine: Result<Engine, String>,
 }
 
 /// An entry of the list `transcribe`; `more` are further fields, each with a comma before it.
@@ -36,28 +38,40 @@ pub fn audio(entries: &[String]) -> String {
 impl TestWorker {
     /// A worker with this file of providers.
     pub async fn new(file: &str) -> Self {
+        Self::with_engine(file, Err("this test has no models".to_owned())).await
+    }
+
+    /// The same with Whisper.
+    pub async fn with_engine(file: &str, engine: Result<Engine, String>) -> Self {
         let folder = Arc::new(TempDir::new().unwrap());
         let database = Relational::sqlite(&folder.path().join("test.sqlite")).await.unwrap();
         database.migrate().await.unwrap();
-        Self::on(file, database, Clock::default(), folder, BookId::now())
+        Self::on(file, database, Clock::default(), folder, BookId::now(), engine)
     }
 
-    fn on(file: &str, database: Relational, clock: Clock, folder: Arc<TempDir>, book: BookId) -> Self {
+    fn on(
+        file: &str,
+        database: Relational,
+        clock: Clock,
+        folder: Arc<TempDir>,
+        book: BookId,
+        engine: Result<Engine, String>,
+    ) -> Self {
         let desk = ProviderDesk::new(database.clone(), clock.clone());
         let deps = ProviderDeps {
             file: ProviderFile::parse(file).unwrap(),
             desk: desk.clone(),
             clock: clock.clone(),
-            engine: Err("this test has no models".to_owned()),
+            engine: engine.clone(),
         };
         let providers = Providers::new(deps).unwrap();
-        Self { providers, desk, database, clock, book, folder, file: file.to_owned() }
+        Self { providers, desk, database, clock, book, folder, file: file.to_owned(), engine }
     }
 
     /// Another worker on the same database, as after a restart.
     pub fn other(&self) -> Self {
         let (database, clock) = (self.database.clone(), self.clock.clone());
-        Self::on(&self.file, database, clock, Arc::clone(&self.folder), self.book)
+        Self::on(&self.file, database, clock, Arc::clone(&self.folder), self.book, self.engine.clone())
     }
 
     /// A window of this many seconds, whose sound is that of its number only.
