@@ -38,7 +38,7 @@ pub enum SpeechError {
         other: String,
     },
     /// ONNX Runtime, which finds speech, does not start.
-    #[error("speech cannot be found: {0}")]
+    #[error(transparent)]
     Runtime(#[from] RuntimeError),
     /// The engine failed.
     #[error("Whisper failed: {0}")]

@@ -98,10 +98,10 @@ impl Service {
             .route("/v1/audio/transcriptions", post(transcription::create))
             .route("/v1/models", get(model_list::list))
             .route("/v1/models/{model}", get(model_list::one))
-            .with_state(self.clone());
-        with_middleware(routes.merge(health.router()))
-            .fallback(|| async { OpenAiError::unknown_path() })
+            // The first one counts, so it is set before that of every service.
             .method_not_allowed_fallback(|| async { OpenAiError::wrong_method() })
+            .with_state(self.clone());
+        with_middleware(routes.merge(health.router())).fallback(|| async { OpenAiError::unknown_path() })
     }
 
     /// Checks the key, if one is set.

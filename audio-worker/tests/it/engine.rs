@@ -28,12 +28,13 @@ async fn a_window_has_the_same_words_whatever_came_before() {
     let Some(setup) = setup("a_window_has_the_same_words_whatever_came_before") else { return };
     let jfk: Arc<[f32]> = setup.jfk().into();
     let short: Arc<[f32]> = jfk[..5 * 16_000].into();
+    let options = english();
     for temperature in [0.0, 0.2, 0.8] {
-        let first = setup.engine.attempt(Arc::clone(&jfk), &english(), temperature).await.unwrap();
+        let first = setup.engine.attempt(Arc::clone(&jfk), &options, temperature).await.unwrap();
         for _ in 0..2 {
-            setup.engine.attempt(Arc::clone(&short), &english(), temperature).await.unwrap();
+            setup.engine.attempt(Arc::clone(&short), &options, temperature).await.unwrap();
         }
-        let others = (0..3).map(|_| setup.engine.attempt(Arc::clone(&jfk), &english(), temperature));
+        let others = (0..3).map(|_| setup.engine.attempt(Arc::clone(&jfk), &options, temperature));
         for again in futures::future::join_all(others).await {
             assert_eq!(again.unwrap(), first, "at {temperature}");
         }

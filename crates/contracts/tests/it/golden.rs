@@ -8,8 +8,7 @@ use contracts::result::ResultData;
 use contracts::{
     AlertEvent, AlertId, Attributes, BoundingBox, Cause, DeadLetter, Detection, Event, FaceUpload, FaceVerifiedEvent,
     FailureCode, FrameContent, FrameEvent, FrameId, MediaProgressEvent, MediaStep, MediaTask, MediaTaskEvent, Message,
-    Origin, Outcome, PipelineState, Point, ResultEvent, RuleId, TenantId, Transcript, TranscriptFlag, TranscriptFormat,
-    TranscriptSegment, TranscriptWord, UploadOutcome, Vehicle,
+    Origin, Outcome, PipelineState, Point, ResultEvent, RuleId, TenantId, UploadOutcome, Vehicle,
 };
 
 use crate::assert_file;
@@ -272,33 +271,4 @@ fn every_topic_names_an_event_that_exists() {
     ] {
         assert_eq!(topics.get(role).event, event);
     }
-}
-
-#[test]
-fn a_transcript_matches_its_golden_file() {
-    let word = |start_ms, end_ms, text: &str| TranscriptWord { start_ms, end_ms, text: text.to_owned() };
-    let first = TranscriptSegment {
-        start_ms: 320,
-        end_ms: 1_640,
-        text: "Ask not.".to_owned(),
-        words: vec![word(320, 900, "Ask"), word(900, 1_640, "not.")],
-        provider: Some("here".to_owned()),
-        model: Some("whisper-tiny.en".to_owned()),
-        flag: None,
-    };
-    let second = TranscriptSegment {
-        start_ms: 51_100,
-        end_ms: 62_000,
-        text: "Ask, ask, ask.".to_owned(),
-        words: Vec::new(),
-        provider: Some("speaches".to_owned()),
-        model: None,
-        flag: Some(TranscriptFlag::Loop),
-    };
-    let transcript = Transcript::new(Some("en".to_owned()), 62_000, vec![first, second]);
-    for format in TranscriptFormat::ALL {
-        assert_file(&format!("tests/golden/transcript.{format}"), &transcript.render(format));
-    }
-    let stored = include_bytes!("../golden/transcript.json");
-    assert_eq!(Transcript::parse(stored).unwrap(), transcript);
 }
