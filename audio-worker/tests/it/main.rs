@@ -11,3 +11,4 @@ mod serve;
 mod silence;
 mod sounds;
 mod words;
+mod worker;

@@ -4,7 +4,7 @@ mod budget;
 mod cooldown;
 mod describing;
 mod failures;
-mod fake_server;
+pub mod fake_server;
 mod forms;
 mod real_servers;
 mod switching;
