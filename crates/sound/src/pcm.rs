@@ -68,7 +68,9 @@ impl Pcm {
     /// Goes to a sample.
     pub(crate) fn seek(&mut self, sample: u64) -> Result<(), SoundError> {
         self.packets.seek(sample.saturating_sub(u64::from(self.rate / 2)))?;
-        self.decoder.reset();
+        // A reset leaves the bytes that an MP3 decoder borrows from the frames before.
+        self.decoder = self.packets.decoder()?;
+        self.generation = self.packets.generation();
         self.decoded.clear();
         self.follows = None;
         self.position = i64::try_from(sample).unwrap_or(i64::MAX).min(self.end);

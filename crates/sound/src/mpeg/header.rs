@@ -42,8 +42,8 @@ const VERSION_1_LAYER_2: [u32; 14] = [32, 48, 56, 64, 80, 96, 112, 128, 160, 192
 const VERSION_2: [u32; 14] = [8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160];
 
 impl Header {
-    /// No frame of layers II and III is longer.
-    pub(crate) const LONGEST: usize = 1730;
+    /// No frame of layers II and III is longer: layer II of 160 kbit/s at 8 kHz, with its padding.
+    pub(crate) const LONGEST: usize = 2_881;
 
     /// The header in four bytes, if they are one.
     pub(crate) fn parse(word: [u8; 4]) -> Option<Self> {

@@ -89,7 +89,8 @@ pub async fn run_shop(store: &Relational) {
     assert_eq!(store.sweep_deleted_books(later, 9).await.unwrap(), 0);
     run_kept_orders(store, user).await;
     assert_eq!(store.sweep_deleted_books(later, 9).await.unwrap(), 1);
-    assert!(store.media_to_delete(later, 9).await.unwrap().len() >= 4);
+    let to_delete = store.media_to_delete(later + SignedDuration::from_hours(1), 9).await.unwrap();
+    assert_eq!(to_delete.len(), 4, "{to_delete:?}");
 }
 
 async fn run_catalogue(store: &Relational, book: BookId, category: &CategorySlug) {
