@@ -21,6 +21,7 @@ use store::{List, PageCursor};
 use tokio::time::{Instant, sleep};
 
 use super::error::refused;
+use super::pipeline::media_refused;
 use super::{App, Viewer};
 
 /// How long a worker's list of providers is believed.
@@ -93,6 +94,8 @@ impl App {
         check_names(&names, &known)?;
         let entry = self.shop.entry("providers_ordered", &viewer.actor(), &format!("{task}: {}", names.join(", ")));
         pipelines.database().set_provider_order(task.step(), &names, Some(&entry), pipelines.now()).await?;
+        // What waits for the end of a cooldown may now go to another provider.
+        pipelines.wake_waiting().await.map_err(media_refused)?;
         self.providers(task).await
     }
 
@@ -118,6 +121,9 @@ impl App {
                 pipelines.database().set_provider_enabled(task.step(), name, enabled, Some(&entry), now).await?;
             }
             ProviderAction::Probe => try_provider(&pipelines, task, name).await?,
+        }
+        if action != ProviderAction::Disable {
+            pipelines.wake_waiting().await.map_err(media_refused)?;
         }
         let providers = self.providers(task).await?;
         providers.into_iter().find(|provider| provider.name == name).ok_or_else(unknown)
