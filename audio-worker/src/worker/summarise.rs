@@ -210,7 +210,7 @@ struct Fits {
 
 impl Fits {
     fn chosen(&self) -> Vec<(CategorySlug, f64)> {
-        let named = |score: &Score| Some((score.slug.parse().ok()?, f64::from(score.score)));
+        let named = |score: &Score| Some((score.slug.parse::<CategorySlug>().ok()?, f64::from(score.score)));
         self.chosen.iter().filter_map(named).collect()
     }
 

@@ -224,7 +224,9 @@ fn windows(tools: &Tools, recording: &Path) -> anyhow::Result<Vec<Arc<[f32]>>> {
     listening.push(&samples)?;
     let plan = recording::planned(&listening.finish()?);
     // The plan is of whole milliseconds, so the last window may end a few samples later than the recording.
-    let of = |(start, end): &(u64, u64)| samples.get(*start as usize..samples.len().min(*end as usize)).map(Arc::<[f32]>::from);
+    let of = |(start, end): &(u64, u64)| {
+        samples.get(*start as usize..samples.len().min(*end as usize)).map(Arc::<[f32]>::from)
+    };
     plan.windows.iter().map(|window| of(window).context("a window outside of the recording")).collect()
 }
 

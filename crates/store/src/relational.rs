@@ -74,10 +74,10 @@ pub use quota::{Charge, ChargeOutcome};
 pub use revocations::{Revocation, RevocationKind};
 pub use sessions::{NewSession, RotationOutcome, SessionRecord};
 pub use shop::{
-    AssetRecord, AssetWriteOutcome, BookChange, BookDescription, BookFilter, BookRecord, BookWriteOutcome, CartLine, CartOutcome,
-    CartRecord, CategoryRecord, DescribedCategory, Description, KeptOrderRecord, MAX_CART_LINES, MAX_CATEGORIES, MAX_CATEGORIES_OF_BOOK, MAX_SHOP_PAGE,
-    MockPaymentRecord, MockPaymentState, NewBook, NewOrder, OpenOrderOutcome, OrderLine, OrderRecord, PaymentRecord,
-    Position, PurchaseRecord, RefundOutcome, SettleOutcome,
+    AssetRecord, AssetWriteOutcome, BookChange, BookDescription, BookFilter, BookRecord, BookWriteOutcome, CartLine,
+    CartOutcome, CartRecord, CategoryRecord, DescribedCategory, Description, KeptOrderRecord, MAX_CART_LINES,
+    MAX_CATEGORIES, MAX_CATEGORIES_OF_BOOK, MAX_SHOP_PAGE, MockPaymentRecord, MockPaymentState, NewBook, NewOrder,
+    OpenOrderOutcome, OrderLine, OrderRecord, PaymentRecord, Position, PurchaseRecord, RefundOutcome, SettleOutcome,
 };
 pub use signing_keys::{KeyRotation, SigningKeyRecord, VerifyingKeyRecord};
 pub use user_records::{

@@ -74,7 +74,7 @@ impl PassageCache {
     }
 
     fn keep(&self, book: BookId, generation: u32, passages: &BookPassages) {
-        let bytes = passages.iter().map(size_of_passage).sum();
+        let bytes: usize = passages.iter().map(size_of_passage).sum();
         if bytes > CACHED {
             return;
         }

@@ -163,7 +163,8 @@ async fn run_providers(store: &Relational) {
 async fn run_trials(store: &Relational) {
     let (now, task) = (Timestamp::now(), MediaStep::Transcribe);
     let (model, host) = (Some("whisper-large-v3"), Some("https://api.groq.com"));
-    let groq = NewListedProvider { task, name: "groq", group: "cloud", kind: "openai", model, host, place: 0, missing: None };
+    let groq =
+        NewListedProvider { task, name: "groq", group: "cloud", kind: "openai", model, host, place: 0, missing: None };
     for _ in 0..2 {
         store.put_provider_list(&[groq], now).await.unwrap();
     }

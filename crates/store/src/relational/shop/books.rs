@@ -225,7 +225,10 @@ impl Transaction {
     }
 
     /// The first of these that is no accepted category.
-    pub(super) async fn first_unknown(&mut self, categories: &[CategorySlug]) -> Result<Option<CategorySlug>, StoreError> {
+    pub(super) async fn first_unknown(
+        &mut self,
+        categories: &[CategorySlug],
+    ) -> Result<Option<CategorySlug>, StoreError> {
         for (index, category) in categories.iter().enumerate() {
             let sql = "SELECT slug FROM categories WHERE slug = $1 AND accepted = $2";
             let is_known = self.row(sql, values![category.as_str(), true]).await?.is_some();
