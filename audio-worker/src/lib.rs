@@ -111,7 +111,9 @@ pub async fn run(config: Config, shared: SharedArgs, deps: Deps, stop: Cancellat
     SettingErrors::result_of(|errors| config.check(errors))?;
     let pipelines = Pipelines::new(deps.database.clone(), deps.clock.clone());
     let providers = open_providers(&config, &shared, &deps).await?;
-    if let Some(missing) = providers.missing() {
+    let missing: Vec<String> = engine::missing(&shared).await?.into_iter().chain(providers.missing()).collect();
+    if !missing.is_empty() {
+        let missing = missing.join("; ");
         tracing::warn!("{missing}");
         // Set once: a process has one set of providers.
         drop(deps.missing.set(missing));
