@@ -822,4 +822,36 @@ ALTER TABLE book_categories ADD COLUMN source TEXT;
 INSERT INTO sightline_schema (version, name, checksum, applied_at, compatible_from)
 VALUES (16, 'pipeline', 'a5df82f58586269aa8c7aef8ea0969ea7edb2c76822778e65baa87868294ab27', now(), 2);
 
+-- Which providers the audio workers have, as each tells it while it runs, and what admins ask of them. The operator's file is only with the
+-- workers, so other services know providers from here.
+
+CREATE TABLE provider_list (
+    -- transcribe or summarise.
+    task TEXT NOT NULL,
+    name TEXT NOT NULL,
+    provider_group TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    model TEXT,
+    -- Where its server is, without a path and a key.
+    host TEXT,
+    -- Its place in the file.
+    place BIGINT NOT NULL,
+    -- Why it does no work in the worker that told of it last.
+    missing TEXT,
+    -- When a worker told of it last.
+    seen_at TIMESTAMPTZ NOT NULL,
+    -- When an admin asked to try it, until a worker has done it.
+    wanted_at TIMESTAMPTZ,
+    -- Until when one worker has the trial.
+    trial_until TIMESTAMPTZ,
+    -- How the last trial ended.
+    tried_at TIMESTAMPTZ,
+    works BOOLEAN,
+    answer TEXT,
+    PRIMARY KEY (task, name)
+);
+
+INSERT INTO sightline_schema (version, name, checksum, applied_at, compatible_from)
+VALUES (17, 'provider_list', '839e2bc6e2316f497b250544b87a72c05e0ff0f3bf104181de76914a5fb2ba98', now(), 2);
+
 COMMIT;
