@@ -104,7 +104,7 @@ pub async fn order(
     post, path = "/v1/providers/{name}/{action}", operation_id = "change_provider", tag = "shop",
     params(
         ("name" = String, Path, description = "The provider's name"),
-        ("action" = ProviderAction, Path, description = "`enable`, `disable` or `probe`"),
+        ("action" = String, Path, description = "`enable`, `disable` or `probe`"),
     ),
     responses(
         (status = 200, body = ProviderView),
