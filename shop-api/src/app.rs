@@ -15,7 +15,6 @@ pub mod access;
 mod admin;
 mod cart;
 mod catalogue;
-pub mod error;
 mod orders;
 pub mod pipeline;
 mod positions;
@@ -23,7 +22,6 @@ mod providers;
 mod search;
 mod transcripts;
 mod uploads;
-mod viewer;
 mod views;
 
 use std::ops::Deref;
@@ -48,7 +46,6 @@ pub use pipeline::Resume;
 pub use search::{DEFAULT_PASSAGES, MAX_PASSAGES};
 pub use transcripts::TranscriptFile;
 pub use uploads::{ForcedStatus, NewUpload};
-pub use viewer::Viewer;
 
 /// Largest JSON body, in bytes: a description with the escapes of JSON.
 const JSON_BYTES: usize = 64 << 10;

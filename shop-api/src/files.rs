@@ -12,16 +12,16 @@
 //! uploads and of all readers, however slow they are; bytes stop within a second after a refund or after their user is disabled; a link
 //! is in no log, metric or trace, which have the pattern of the path.
 
-mod append;
+pub(crate) mod append;
 mod args;
 mod calls;
-mod conditions;
-mod error;
+pub(crate) mod conditions;
+pub(crate) mod error;
 mod hash_state;
-pub mod http;
-mod media_body;
-mod tus;
-mod writer;
+pub(crate) mod media_body;
+pub(crate) mod metadata;
+pub(crate) mod tus;
+pub(crate) mod writer;
 
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
@@ -88,7 +88,7 @@ impl Files {
         &self.0.upload_memory
     }
 
-    fn downloads(&self) -> &Arc<Shares> {
+    pub(crate) fn downloads(&self) -> &Arc<Shares> {
         &self.0.downloads
     }
 

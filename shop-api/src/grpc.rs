@@ -12,7 +12,9 @@
 //! its message is read. A message larger than the method's limit is refused by its length. A call ends at its deadline. A panic ends
 //! one call. Messages in memory are bounded, in all.
 
+mod admin_v1;
 mod answer;
+mod auth_v1;
 pub(crate) mod codec;
 mod deadline;
 #[cfg(any(test, fuzzing))]
@@ -20,6 +22,7 @@ pub mod fuzzing;
 mod guard;
 mod health;
 mod messages;
+mod shop_v1;
 mod status;
 mod web;
 
@@ -41,17 +44,17 @@ use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
 use tower::Service;
 
-use crate::admin_v1::AdminGrpc;
 use crate::app::App;
-use crate::auth_v1::AuthGrpc;
 use crate::config::GrpcArgs;
 use crate::proto::auth_v1::authentication_service_server::AuthenticationServiceServer;
 use crate::proto::shop_v1::admin_service_server::AdminServiceServer;
 use crate::proto::shop_v1::shop_service_server::ShopServiceServer;
 use crate::proto::{Access, DESCRIPTORS, METHODS, Method};
-use crate::shop_v1::ShopGrpc;
 use crate::{Config, Deps};
+use admin_v1::AdminGrpc;
+use auth_v1::AuthGrpc;
 use guard::{Guard, guard};
+use shop_v1::ShopGrpc;
 
 pub use deadline::Deadline;
 pub use status::{GrpcError, status_of, stream_error};

@@ -1,11 +1,12 @@
 //! The REST twins of the gRPC services: the routes under `/v1/books`, `/v1/cart`, `/v1/checkout`, `/v1/orders`, and those of admins.
 //!
-//! Handlers translate and delegate to [`App`]; files have routes of their own ([`crate::files::http`]).
+//! Handlers translate and delegate to [`App`]; files have routes of their own ([`files`]).
 
 mod auth;
 mod books;
 mod cart;
 mod categories;
+mod files;
 mod manage;
 mod optional_json;
 mod orders;
@@ -56,7 +57,7 @@ pub fn routes() -> Routes {
     let routes = with_timeout(RESPONSE_TIMEOUT, quick)
         .merge(with_timeout(PAYMENT_TIMEOUT, cart::checkout_routes().merge(orders::refund_routes())))
         .merge(with_timeout(WORK_TIMEOUT, pipeline::work_routes()))
-        .merge(crate::files::http::routes());
+        .merge(files::routes());
     let document = Json(openapi::base().merge_from(routes.get_openapi().clone()));
     routes.route(DOCUMENT, get(|| async { document }))
 }

@@ -12,17 +12,20 @@
 //! Guarantees: both protocols answer alike, because one application layer serves both ([`app`]). Who may call a method is said in the
 //! protos, and refused by default ([`grpc`]). Files are never in memory as a whole ([`files`]).
 
-mod admin_v1;
 pub mod app;
 mod audio;
-mod auth_v1;
 mod config;
+mod error;
 pub mod files;
 pub mod grpc;
 mod http;
 pub mod program;
 pub mod proto;
-mod shop_v1;
+mod viewer;
+
+#[cfg(test)]
+#[path = "../../fuzz/replay.rs"]
+mod replay;
 
 use std::sync::Arc;
 
@@ -43,6 +46,7 @@ use grpc::Grpc;
 
 pub use audio::Audio;
 pub use config::{Config, GrpcArgs, ProxyArgs};
+pub use viewer::Viewer;
 
 /// Dependencies of the service.
 #[derive(Clone)]
@@ -113,7 +117,7 @@ pub async fn run(config: Config, deps: Deps, ports: Ports, stop: CancellationTok
         }
     };
     let working = async {
-        tokio::join!(deps.shop.work(stop.clone()), shop_api.follow_progress(stop.clone()));
+        tokio::join!(Box::pin(deps.shop.work(stop.clone())), shop_api.follow_progress(stop.clone()));
         Ok(())
     };
     tokio::try_join!(serving, Box::pin(calls), Box::pin(working))?;

@@ -19,6 +19,7 @@ mod expiring_texts;
 mod files_in_use;
 mod frame_pages;
 mod media;
+mod media_sweep;
 mod migrated;
 mod mongo;
 mod object_blobs;
@@ -43,8 +44,9 @@ pub use expiring_texts::ExpiringTexts;
 pub use files_in_use::{FileLost, FilesInUse};
 pub use media::{
     MAX_PARTS, Media, MediaArgs, MediaFacts, MediaKey, MediaKeyError, MediaStream, MultipartId, PART_BYTES, PartFacts,
-    attachment, end_media_upload, media_folder, open_media, sweep_media,
+    attachment, media_folder, open_media,
 };
+pub use media_sweep::{end_media_upload, sweep_media};
 pub use migrated::Migrated;
 pub use mongo::MongoDocuments;
 pub use object_blobs::ObjectBlobs;

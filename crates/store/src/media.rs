@@ -15,7 +15,6 @@ mod attachment;
 mod bucket;
 mod folder;
 mod key;
-mod sweep;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -34,7 +33,6 @@ use crate::StoreError;
 pub use args::MediaArgs;
 pub use attachment::attachment;
 pub use key::{MediaKey, MediaKeyError};
-pub use sweep::{end_media_upload, sweep_media};
 
 /// Bytes of every part but the last. S3 refuses an object with a smaller part than 5 MiB before the last one.
 pub const PART_BYTES: u64 = 8 << 20;

@@ -10,9 +10,10 @@ use shop::{BookFields, NewBookFields, ShopError};
 use store::relational::{CategoryRecord, KeptOrderRecord};
 use store::{List, PageCursor};
 
-use super::error::refused;
+use super::App;
 use super::views::{category_view, order_lines, order_view};
-use super::{App, Viewer};
+use crate::Viewer;
+use crate::error::refused;
 
 impl App {
     /// Adds a book, as a draft.

@@ -4,9 +4,10 @@ use api_kit::error::ApiError;
 use contracts::api::{CartView, OrderView};
 use contracts::{BookId, Money};
 
-use super::error::refused;
+use super::App;
 use super::views::order_view;
-use super::{App, Viewer};
+use crate::Viewer;
+use crate::error::refused;
 
 impl App {
     /// The cart at today's prices, which count as shown from now on.

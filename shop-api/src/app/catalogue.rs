@@ -7,9 +7,10 @@ use contracts::{BookId, BookStatus, CategorySlug};
 use shop::BookQuery;
 use store::{List, PageCursor};
 
-use super::error::refused;
+use super::App;
 use super::views::category_view;
-use super::{App, Viewer};
+use crate::Viewer;
+use crate::error::refused;
 
 /// Books of a page, if the client names no number.
 pub const DEFAULT_PAGE: u32 = 20;

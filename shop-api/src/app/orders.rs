@@ -8,9 +8,10 @@ use shop::Purchase;
 use store::relational::OrderRecord;
 use store::{List, PageCursor};
 
-use super::error::refused;
+use super::App;
 use super::views::order_view;
-use super::{App, Viewer};
+use crate::Viewer;
+use crate::error::refused;
 
 /// Most purchases of a list without pages.
 pub const MOST_PURCHASES: usize = 1_000;

@@ -23,10 +23,11 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::error::refused;
+use super::App;
 use super::search::PassageCache;
-use super::{App, Viewer};
+use crate::Viewer;
 use crate::audio::Audio;
+use crate::error::refused;
 
 pub use feed::Feed;
 pub use watch::Watched;

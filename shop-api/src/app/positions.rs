@@ -8,8 +8,9 @@ use contracts::api::{PositionBody, PositionView};
 use jiff::Timestamp;
 use store::relational::Position;
 
-use super::error::refused;
-use super::{App, Viewer};
+use super::App;
+use crate::Viewer;
+use crate::error::refused;
 
 impl App {
     /// Where the caller stopped in a book; the beginning, if it was never told.

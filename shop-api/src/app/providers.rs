@@ -20,9 +20,10 @@ use store::relational::{CallFilter, CallRecord, ListedProvider, ProviderStateRec
 use store::{List, PageCursor};
 use tokio::time::{Instant, sleep};
 
-use super::error::refused;
+use super::App;
 use super::pipeline::media_refused;
-use super::{App, Viewer};
+use crate::Viewer;
+use crate::error::refused;
 
 /// How long a worker's list of providers is believed.
 const BELIEVED: SignedDuration = SignedDuration::from_secs(120);

@@ -10,8 +10,9 @@ use store::relational::Relational;
 use text::{Embedding, PASSAGES, Passage, TextError, closest, passages_of};
 use tokio::sync::Semaphore;
 
-use super::error::refused;
-use super::{App, Viewer};
+use super::App;
+use crate::Viewer;
+use crate::error::refused;
 
 /// Longest text that is searched for, in characters.
 pub const MAX_SEARCHED: usize = 300;

@@ -4,9 +4,10 @@ use api_kit::error::{ApiError, ServiceError};
 use contracts::{BookId, Transcript, TranscriptFormat};
 use shop::ShopError;
 
-use super::error::refused;
+use super::App;
 use super::pipeline::media_refused;
-use super::{App, Viewer};
+use crate::Viewer;
+use crate::error::refused;
 
 /// A transcript as a file.
 #[derive(Debug)]

@@ -8,9 +8,10 @@ use contracts::api::{BookView, DownloadView, NewBookBody, UploadLinkView};
 use contracts::{BookId, BookStatus, MediaStep};
 use futures::Stream;
 
-use super::error::refused;
+use super::App;
 use super::pipeline::Resume;
-use super::{App, Viewer};
+use crate::Viewer;
+use crate::error::refused;
 use crate::files::{MediaUrl, UploadHeaderFacts, UploadLink};
 
 /// A book to add, and its file.

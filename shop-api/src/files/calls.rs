@@ -14,8 +14,8 @@ use super::append::Appended;
 use super::error::FileError;
 use super::writer::{self, Commit};
 use super::{Files, MediaUrl};
-use crate::app::Viewer;
-use crate::app::error::refused;
+use crate::Viewer;
+use crate::error::refused;
 
 /// A new book, and its file.
 pub struct UploadHeaderFacts {
@@ -128,7 +128,7 @@ impl Files {
     ///
     /// # Errors
     /// When a value is refused. Then there is no draft.
-    pub(super) async fn new_upload(
+    pub(crate) async fn new_upload(
         &self,
         viewer: &Viewer,
         header: UploadHeaderFacts,
@@ -152,7 +152,7 @@ impl Files {
     ///
     /// # Errors
     /// When it is nothing, or more than a file may have.
-    pub(super) fn check_length(&self, length: Option<u64>) -> Result<(), FileError> {
+    pub(crate) fn check_length(&self, length: Option<u64>) -> Result<(), FileError> {
         let most = self.shop().max_upload();
         match length {
             Some(0) => Err(FileError::Empty),
@@ -162,7 +162,7 @@ impl Files {
     }
 
     /// The link of a ticket.
-    pub(super) fn upload_link_of(&self, ticket: &UploadTicket) -> UploadLink {
+    pub(crate) fn upload_link_of(&self, ticket: &UploadTicket) -> UploadLink {
         UploadLink {
             book: ticket.upload.book,
             url: self.address(&format!("uploads/{}", ticket.token.expose())),

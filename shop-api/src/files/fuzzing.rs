@@ -5,7 +5,7 @@ use contracts::Currency;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::conditions::{Answer, answer};
-use super::http::metadata::Described;
+use super::metadata::Described;
 use super::tus::{self, Checksum};
 
 /// Longest reason of a refusal, in bytes.
@@ -91,12 +91,8 @@ fn check_reason(reason: &str) {
 }
 
 #[cfg(test)]
-#[path = "../../../fuzz/replay.rs"]
-mod replay;
-
-#[cfg(test)]
 mod tests {
-    use super::replay::replay;
+    use crate::replay::replay;
 
     #[test]
     fn headers_about_files_are_read_as_they_are_written() {

@@ -75,12 +75,8 @@ fn timeout(text: &[u8]) {
 }
 
 #[cfg(test)]
-#[path = "../../../fuzz/replay.rs"]
-mod replay;
-
-#[cfg(test)]
 mod tests {
-    use super::replay::replay;
+    use crate::replay::replay;
 
     #[test]
     fn every_body_is_messages_or_refused() {

@@ -23,8 +23,9 @@ use super::messages::{MessageBytes, Rules, checked};
 use super::status::{GrpcError, status_of};
 use super::web::IsWeb;
 use crate::Config;
+use crate::Viewer;
+use crate::app::App;
 use crate::app::access::{check_admin, check_user};
-use crate::app::{App, Viewer};
 use crate::proto::{Access, Method};
 
 /// Largest message of an upload: a piece of a file.

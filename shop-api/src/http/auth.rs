@@ -9,8 +9,9 @@ use api_kit::error::ApiError;
 use axum::extract::FromRequestParts;
 use http::request::Parts;
 
+use crate::Viewer;
+use crate::app::App;
 use crate::app::access::{check_admin, check_user};
-use crate::app::{App, Viewer};
 
 /// The refusals of a credential that is valid.
 const NO_USER: ErrorResponse = ErrorResponse::new(

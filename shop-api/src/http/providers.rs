@@ -99,7 +99,8 @@ pub async fn order(
     Ok(Json(Page { items: app.order_providers(&viewer, order).await?, next_cursor: None }))
 }
 
-/// Enables, disables or tries a provider. A trial is one small call by a worker, which is in the ledger.
+/// Enables, disables or tries a provider. A trial is one small call by a worker, which is in the ledger; 503 `no_trial`: no worker has tried it
+/// in time.
 #[utoipa::path(
     post, path = "/v1/providers/{name}/{action}", operation_id = "change_provider", tag = "shop",
     params(
@@ -111,8 +112,6 @@ pub async fn order(
         (status = 404, body = Problem, content_type = "application/problem+json",
             description = "`not_found`: no running worker has a provider with this name"),
         (status = 501, body = Problem, content_type = "application/problem+json", description = "`audio_off`: there is no audio pipeline"),
-        (status = 503, body = Problem, content_type = "application/problem+json",
-            description = "`no_trial`: no worker has tried the provider in time"),
     )
 )]
 pub async fn change(

@@ -15,7 +15,8 @@ use store::attachment;
 
 use super::Routes;
 use super::auth::ShopUser;
-use crate::app::{App, DEFAULT_PASSAGES, MAX_PASSAGES, TranscriptFile, Viewer};
+use crate::Viewer;
+use crate::app::{App, DEFAULT_PASSAGES, MAX_PASSAGES, TranscriptFile};
 
 /// The routes of this file.
 pub fn routes() -> Routes {

@@ -5,16 +5,17 @@ use contracts::api::{BookChangeBody, CategoryBody, NewBookBody};
 use contracts::{BookId, CategorySlug, Money};
 use tonic::Request;
 
-use crate::app::{App, Viewer};
+use crate::Viewer;
+use crate::app::App;
+use crate::grpc::shop_v1::convert::{audiobook, category};
+use crate::grpc::shop_v1::request::{given, invalid, parsed, price, viewer};
+use crate::grpc::shop_v1::uploads::categories;
 use crate::proto::shop_v1::{
     CategoryDecision, CategorySlugs, CreateAudiobookRequest, CreateAudiobookResponse, DecideCategoryRequest,
     DecideCategoryResponse, DeleteAudiobookRequest, DeleteAudiobookResponse, HideAudiobookRequest,
     HideAudiobookResponse, PublishAudiobookRequest, PublishAudiobookResponse, PutCategoryRequest, PutCategoryResponse,
     UpdateAudiobookRequest, UpdateAudiobookResponse,
 };
-use crate::shop_v1::convert::{audiobook, category};
-use crate::shop_v1::request::{given, invalid, parsed, price, viewer};
-use crate::shop_v1::uploads::categories;
 
 /// Adds a book without a recording.
 pub async fn create(app: &App, request: Request<CreateAudiobookRequest>) -> Result<CreateAudiobookResponse, ApiError> {

@@ -2,7 +2,6 @@
 
 mod covers;
 mod media;
-pub(super) mod metadata;
 mod served;
 mod uploads;
 
@@ -10,7 +9,7 @@ use std::time::Duration;
 
 use api_kit::middleware::with_timeout;
 
-use crate::http::Routes;
+use super::Routes;
 
 /// Time limit for the head of a response; the bytes after it have none.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(20);

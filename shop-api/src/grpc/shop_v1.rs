@@ -1,6 +1,6 @@
 //! `shop.v1.ShopService`: the shop for users, and uploads for admins.
 //!
-//! In: messages of the protos, and the [`Viewer`](crate::app::Viewer) that the access layer has put into the request. Out: the answers
+//! In: messages of the protos, and the [`Viewer`](crate::Viewer) that the access layer has put into the request. Out: the answers
 //! of [`App`], field by field. Guarantee: nothing is decided here, so that REST answers the same.
 
 mod buying;

@@ -20,11 +20,11 @@ use jiff::Timestamp;
 use shop::{UploadRequest, UploadTicket};
 use store::{MediaUploadRecord, MediaUploadState, end_media_upload};
 
-use super::metadata::Described;
 use crate::app::App;
-use crate::app::error::refused;
+use crate::error::refused;
 use crate::files::append::{Appended, pieces};
 use crate::files::error::FileError;
+use crate::files::metadata::Described;
 use crate::files::tus::{self, Checksum};
 use crate::files::writer::{self, Commit};
 use crate::files::{UploadHeaderFacts, UploadLink};

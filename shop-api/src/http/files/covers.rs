@@ -17,7 +17,7 @@ use http::StatusCode;
 
 use super::served::serve;
 use crate::app::App;
-use crate::app::error::refused;
+use crate::error::refused;
 use crate::http::{Routes, ShopAdmin, ShopUser};
 
 /// Bytes of the largest cover.

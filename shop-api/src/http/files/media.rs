@@ -9,7 +9,7 @@ use contracts::api::Problem;
 
 use super::served::serve;
 use crate::app::App;
-use crate::app::error::refused;
+use crate::error::refused;
 use crate::http::Routes;
 
 /// The routes of this file.

@@ -6,8 +6,8 @@ use std::time::Duration;
 use contracts::UploadId;
 use jiff::Timestamp;
 
-use super::Media;
 use crate::StoreError;
+use crate::media::Media;
 use crate::relational::{MediaUploadState, Relational};
 
 /// Maximum number of uploads that one sweep ends.

@@ -14,6 +14,7 @@ use store::List;
 use tonic::{Request, Status};
 
 use crate::app::App;
+use crate::grpc::shop_v1::request::{invalid, page_token, parsed, viewer};
 use crate::grpc::status_of;
 use crate::proto::shop_v1::{
     GetLedgerRequest, GetLedgerResponse, GetPipelineRequest, GetPipelineResponse, LedgerEntry, ListProvidersRequest,
@@ -22,7 +23,6 @@ use crate::proto::shop_v1::{
     WatchPipelineRequest, WatchPipelineResponse,
 };
 use crate::proto::timestamp;
-use crate::shop_v1::request::{invalid, page_token, parsed, viewer};
 
 /// Calls of a page, if the client names no number.
 const DEFAULT_CALLS: u32 = 50;

@@ -9,6 +9,8 @@ use futures::stream::BoxStream;
 use tonic::{Request, Status};
 
 use crate::app::App;
+use crate::grpc::shop_v1::Answer;
+use crate::grpc::shop_v1::request::answer;
 use crate::proto::shop_v1::admin_service_server::AdminService;
 use crate::proto::shop_v1::{
     CreateAudiobookRequest, CreateAudiobookResponse, DecideCategoryRequest, DecideCategoryResponse,
@@ -20,8 +22,6 @@ use crate::proto::shop_v1::{
     SetProviderStateResponse, UpdateAudiobookRequest, UpdateAudiobookResponse, WatchPipelineRequest,
     WatchPipelineResponse,
 };
-use crate::shop_v1::Answer;
-use crate::shop_v1::request::answer;
 
 /// The service, over the application layer.
 pub struct AdminGrpc(pub App);
@@ -51,7 +51,7 @@ impl AdminService for AdminGrpc {
     }
 
     async fn list_categories(&self, request: Request<ListCategoriesRequest>) -> Answer<ListCategoriesResponse> {
-        answer(crate::shop_v1::catalogue::categories(&self.0, request).await)
+        answer(crate::grpc::shop_v1::catalogue::categories(&self.0, request).await)
     }
 
     async fn put_category(&self, request: Request<PutCategoryRequest>) -> Answer<PutCategoryResponse> {

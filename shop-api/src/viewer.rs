@@ -5,7 +5,7 @@ use api_kit::error::ApiError;
 use contracts::UserId;
 use shop::ShopError;
 
-use super::error::refused;
+use crate::error::refused;
 
 /// The authenticated caller of a request, of either protocol.
 #[derive(Debug, Clone)]

@@ -12,7 +12,8 @@ use tonic::metadata::MetadataMap;
 use tonic::{Request, Response};
 
 use super::Answer;
-use crate::app::{DEFAULT_PAGE, MAX_PAGE, Viewer};
+use crate::Viewer;
+use crate::app::{DEFAULT_PAGE, MAX_PAGE};
 use crate::grpc::{Deadline, status_of};
 
 /// How long a call without a deadline waits for its book.

@@ -7,10 +7,10 @@ use store::List;
 use tonic::Request;
 
 use crate::app::App;
+use crate::grpc::shop_v1::convert::{order, order_lines};
+use crate::grpc::shop_v1::request::{page_size, page_token, parsed, viewer};
 use crate::proto::shop_v1::{KeptOrder, ListKeptOrdersRequest, ListKeptOrdersResponse, RefundRequest, RefundResponse};
 use crate::proto::timestamp;
-use crate::shop_v1::convert::{order, order_lines};
-use crate::shop_v1::request::{page_size, page_token, parsed, viewer};
 
 /// Takes the books of an order back, and gives the money back.
 pub async fn refund(app: &App, request: Request<RefundRequest>) -> Result<RefundResponse, ApiError> {
