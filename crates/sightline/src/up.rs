@@ -315,7 +315,7 @@ async fn follow_progress(shop: ShopApi, stop: CancellationToken) -> anyhow::Resu
 
 /// Finishes payments, previews and deletions of the shop until `stop`.
 async fn work_in_shop(shop: Shop, stop: CancellationToken) -> anyhow::Result<()> {
-    shop.work(stop).await;
+    Box::pin(shop.work(stop)).await;
     Ok(())
 }
 

@@ -80,7 +80,7 @@ async fn a_checkout_is_an_order_with_its_books() {
     let messages = ann.shop().list_orders(ann.call(list)).await.unwrap().into_inner().items;
     let get = GetOrderRequest { order_id: order.order_id.clone() };
     let message = ann.shop().get_order(ann.call(get)).await.unwrap().into_inner().order.unwrap();
-    assert_eq!(messages, [message.clone()]);
+    assert_eq!(messages, std::slice::from_ref(&message));
     assert_eq!((message.status, message.total_cents), (OrderStatus::Paid.into(), 1_799));
     let lines: BTreeSet<_> = message.lines.iter().map(|line| (line.audiobook_id.clone(), line.price_cents)).collect();
     assert_eq!(lines, BTreeSet::from([(books[0].to_string(), 1_299), (books[1].to_string(), 500)]));
