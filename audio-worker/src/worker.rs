@@ -73,7 +73,7 @@ impl Worker {
             };
             match incoming {
                 Some(Incoming::Delivery(delivery)) => {
-                    self.begin(delivery, &mut tasks, &dead_letters, &*finisher).await?
+                    self.begin(delivery, &mut tasks, &dead_letters, &*finisher).await?;
                 }
                 Some(Incoming::Assigned(partitions)) => tracing::info!(?partitions, "partitions assigned"),
                 Some(Incoming::Revoked(partitions)) => tracing::info!(?partitions, "partitions revoked"),

@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api_kit::error::{ApiError, ServiceError};
-use contracts::BookId;
-use contracts::PipelineState;
+use contracts::{BookId, PipelineState};
 use contracts::media::MediaProgress;
 use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
