@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api_kit::error::{ApiError, ServiceError};
-use contracts::{BookId, PipelineState};
 use contracts::media::MediaProgress;
+use contracts::{BookId, PipelineState};
 use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
