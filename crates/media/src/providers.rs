@@ -7,7 +7,8 @@
 //! - It refuses the key (401, 403): it is off until its configuration changes, or an admin lets it.
 //! - It refuses this input, or answers poorly: the input goes to the next one, and nobody cools.
 //!
-//! Of two deadlines the later one counts, so a call that ended late does not shorten a cooldown.
+//! Of two deadlines the later one counts, so a call that ended late does not shorten a cooldown. Calls that were under way when the cooldown
+//! began do not make the next one longer: however many fail together, they are one incident.
 
 use jiff::{SignedDuration, Timestamp};
 use store::relational::ProviderStateRecord;
@@ -172,7 +173,8 @@ pub fn after(state: &ProviderStateRecord, end: &CallEnd, fingerprint: &str, now:
     match end {
         CallEnd::Done | CallEnd::InputRefused | CallEnd::Poor => answered(next, now),
         CallEnd::RateLimited { retry_after } => {
-            let pause = retry_after.map_or_else(|| cooldown(next.cooldowns), |pause| pause.clamp(SECOND, HOUR));
+            let own = cooldown(cooldowns_before(&next, now));
+            let pause = retry_after.map_or(own, |pause| pause.clamp(SECOND, HOUR));
             cooled(next, pause, end, "", now)
         }
         CallEnd::Failed { what } => {
@@ -182,7 +184,7 @@ pub fn after(state: &ProviderStateRecord, end: &CallEnd, fingerprint: &str, now:
                 // Another call may have cooled it meanwhile, and that stays.
                 return ProviderStateRecord { failures, cause, detail, ..next };
             }
-            let pause = cooldown(next.cooldowns);
+            let pause = cooldown(cooldowns_before(&next, now));
             cooled(next, pause, end, what, now)
         }
         CallEnd::OutOfQuota => cooled(next, HOUR, end, "", now),
@@ -209,7 +211,7 @@ fn cooled(
     now: Timestamp,
 ) -> ProviderStateRecord {
     let until = now.checked_add(pause).unwrap_or(Timestamp::MAX);
-    let cooldowns = next.cooldowns.saturating_add(1);
+    let cooldowns = cooldowns_before(&next, now).saturating_add(1);
     let detail = Some(detail.to_owned()).filter(|detail| !detail.is_empty());
     ProviderStateRecord {
         failures: 0,
@@ -219,6 +221,12 @@ fn cooled(
         detail,
         ..next
     }
+}
+
+/// The cooldowns in a row before the one that begins now, or that goes on now.
+fn cooldowns_before(state: &ProviderStateRecord, now: Timestamp) -> u32 {
+    let goes_on = state.cools_until.is_some_and(|until| until > now);
+    state.cooldowns.saturating_sub(u32::from(goes_on))
 }
 
 /// The cooldown after this many.

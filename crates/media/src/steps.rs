@@ -93,8 +93,11 @@ pub(crate) fn resumed(known: &PipelineRecord, source: Option<[u8; 32]>, request:
     }
     match known.state {
         PipelineState::Done => Change::of(asked),
-        // It goes on by itself. A new group counts from the next window on.
-        PipelineState::Due | PipelineState::Running => Change::of(asked),
+        // It goes on by itself. What waits for a provider or for a budget need not wait when these are others now.
+        PipelineState::Due | PipelineState::Running => {
+            let retry_windows = asked != *known && waits_for_windows(known);
+            Change { retry_windows, ..Change::of(asked) }
+        }
         PipelineState::Waiting | PipelineState::Failed if waits_for_windows(known) => {
             let state = PipelineState::Running;
             let record = PipelineRecord { state, cause: None, detail: None, crashes: 0, wake_at: None, ..asked };

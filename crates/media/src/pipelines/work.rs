@@ -112,7 +112,8 @@ impl Pipelines {
         Ok(self.database.renew_window(window, self.later(LEASE)).await?)
     }
 
-    /// Ends a window, with its text. The last one makes the step due. `None` if it was done before, or is not wanted any more.
+    /// Ends a window, with its text. The last one makes the step due. `None` if it was done before, or is not wanted any more: its text is then
+    /// kept for a window with the same key, because it may have been paid for.
     ///
     /// # Errors
     /// `Store`; `Unavailable` in it if a result without a text has none in the database either.
@@ -121,7 +122,13 @@ impl Pipelines {
         window: &WindowRecord,
         result: &WindowResult<'_>,
     ) -> Result<Option<PipelineRecord>, MediaError> {
-        Ok(self.database.finish_window(window, result, self.now()).await?)
+        let counted = self.database.finish_window(window, result, self.now()).await?;
+        if counted.is_none()
+            && let Some(checkpoint) = result.checkpoint
+        {
+            self.database.put_checkpoint(checkpoint, self.now()).await?;
+        }
+        Ok(counted)
     }
 
     /// Puts a window off until a time; its book waits with the cause. `false` if the worker has lost it.

@@ -142,6 +142,20 @@ fn a_failed_trial_cools_twice_as_long_up_to_ten_minutes() {
 }
 
 #[test]
+fn calls_that_fail_together_cool_a_provider_once() {
+    // Eight calls were under way when it stopped, and it answers one of them.
+    let mut ends = vec![(failed(), 0); 8];
+    ends.insert(5, (CallEnd::Done, 0));
+    let state = after_all(&ends);
+    assert_eq!((cools_for(&state, 0), state.cooldowns), (Some(30), 1));
+    let limited = vec![(CallEnd::RateLimited { retry_after: None }, 0); 8];
+    assert_eq!((cools_for(&after_all(&limited), 0), after_all(&limited).cooldowns), (Some(30), 1));
+    // The call that tries it after the cooldown fails.
+    let again = after(&state, &failed(), KEY, at(31));
+    assert_eq!((cools_for(&again, 31), again.cooldowns), (Some(60), 2));
+}
+
+#[test]
 fn the_later_deadline_counts() {
     let retry_after = |seconds| CallEnd::RateLimited { retry_after: Some(SignedDuration::from_secs(seconds)) };
     for ends in [[retry_after(50), retry_after(5)], [retry_after(5), retry_after(50)]] {

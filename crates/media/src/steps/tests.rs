@@ -98,6 +98,15 @@ fn a_transcription_goes_on_with_the_windows_that_are_not_done() {
 }
 
 #[test]
+fn windows_that_wait_go_on_with_another_group_at_once() {
+    let record = planned(&mine(&begun_book()), 10, now());
+    let request = Request { group: Some(Some("local".to_owned())), ..Request::default() };
+    let changed = resumed(&record, FILE, &request, now());
+    assert!(changed.retry_windows && changed.record.state == PipelineState::Running);
+    assert!(!resumed(&changed.record, FILE, &request, now()).retry_windows, "nothing has changed");
+}
+
+#[test]
 fn without_speech_the_step_is_due_again_to_be_ended() {
     let record = planned(&mine(&begun_book()), 0, now());
     assert_eq!((record.state, record.windows_total), (PipelineState::Due, Some(0)));

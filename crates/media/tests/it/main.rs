@@ -1,5 +1,7 @@
 //! Pipelines and the desk of providers on a database: what workers and admins do, in the order in which it happens.
 
+#![expect(clippy::unwrap_used, reason = "a failed expectation is how a test fails, in its helpers too")]
+
 mod desk;
 mod pipelines;
 

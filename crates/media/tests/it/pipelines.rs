@@ -175,6 +175,16 @@ async fn a_redo_serves_the_old_text_until_the_new_one_is_complete() {
 }
 
 #[tokio::test]
+async fn a_text_that_comes_after_a_redo_is_kept_for_the_new_run() {
+    let fixture = Fixture::new().await;
+    let book = fixture.planned(1).await;
+    let window = fixture.pipelines.take_window(&fixture.one_due().await).await.unwrap().unwrap();
+    fixture.pipelines.redo(book, MediaStep::Transcribe, FILE, &Request::default(), None).await.unwrap();
+    assert_eq!(fixture.finish(&window).await, None, "its run is over");
+    assert!(fixture.database().checkpoint(&[0; 32]).await.unwrap().is_some());
+}
+
+#[tokio::test]
 async fn a_book_that_waits_says_until_when() {
     let fixture = Fixture::new().await;
     let book = fixture.planned(1).await;

@@ -84,8 +84,8 @@ const DELETIONS: [(&str, SignedDuration); 13] = [
         KEPT_ORDER_RETENTION,
     ),
     (
-        // A window may have got it while another one gave it up.
-        "DELETE FROM checkpoints WHERE key IN (SELECT c.key FROM checkpoints c WHERE c.expires_at < $1 \
+        // A window may have got it while another one gave it up. The outer condition is tested again on a row that was changed meanwhile.
+        "DELETE FROM checkpoints WHERE expires_at < $1 AND key IN (SELECT c.key FROM checkpoints c WHERE c.expires_at < $1 \
          AND NOT EXISTS (SELECT 1 FROM windows w WHERE w.checkpoint_key = c.key) ORDER BY c.expires_at LIMIT $2)",
         SignedDuration::ZERO,
     ),

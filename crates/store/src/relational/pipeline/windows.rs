@@ -144,9 +144,10 @@ fn with_text(row: &Row) -> Result<(WindowRecord, Option<Vec<u8>>), StoreError> {
 }
 
 impl Transaction {
-    /// Makes the windows of a pipeline that are not done due at once.
+    /// Makes the windows of a pipeline that are not done due at once. Those that are due already keep their place.
     pub(super) async fn retry_windows(&mut self, pipeline: &PipelineRecord, now: Timestamp) -> Result<(), StoreError> {
-        let sql = "UPDATE windows SET state = 'due', published = 0, crashes = 0, cause = NULL, detail = NULL, wake_at = $3 \
+        let sql = "UPDATE windows SET state = 'due', published = 0, crashes = 0, cause = NULL, detail = NULL, \
+                   wake_at = CASE WHEN wake_at < $3 THEN wake_at ELSE $3 END \
                    WHERE book_id = $1 AND generation = $2 AND state IN ('due', 'failed')";
         let arguments = values![pipeline.book, i64::from(pipeline.generation), whole_microseconds(now)];
         self.execute(sql, arguments).await.map(drop)
