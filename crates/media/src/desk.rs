@@ -15,7 +15,7 @@ use crate::steps::later;
 
 /// How often a change is tried while others change the same provider.
 const ATTEMPTS: usize = 20;
-/// How long one call may try a provider after a cooldown. A worker that ends meanwhile delays the others by this.
+/// How long one call may probe a provider after a cooldown. A worker that ends meanwhile delays the others by this.
 const PROBE: SignedDuration = SignedDuration::from_secs(60);
 /// How long after its time limit a call counts as unknown.
 const SETTLING: SignedDuration = SignedDuration::from_mins(2);
@@ -78,7 +78,7 @@ pub enum Reservation {
     },
 }
 
-/// The desk at which calls of providers are asked for. Cheap to clone.
+/// Chooses providers, and keeps their states and the ledger of their calls. Cheap to clone.
 #[derive(Clone)]
 pub struct ProviderDesk {
     database: Relational,
@@ -86,7 +86,7 @@ pub struct ProviderDesk {
 }
 
 impl ProviderDesk {
-    /// The desk of a database.
+    /// The providers in a database.
     pub const fn new(database: Relational, clock: Clock) -> Self {
         Self { database, clock }
     }
@@ -96,7 +96,7 @@ impl ProviderDesk {
         self.clock.now()
     }
 
-    /// Chooses a provider for a call now. Of several callers, one tries a provider after its cooldown.
+    /// Chooses a provider for a call now. After a cooldown, one of several callers probes the provider.
     ///
     /// # Errors
     /// `Changed` if others are first all the time, `Store`.

@@ -18,8 +18,8 @@ pub use view::TranscriptPage;
 
 /// Time between two claims of a worker that has nothing to do.
 pub const CLAIM_PAUSE: std::time::Duration = std::time::Duration::from_secs(5);
-/// Windows of all books that are published and not done. Twice and more for each of twelve partitions, so that no worker waits, and few enough
-/// that a new book soon has its turn.
+/// Windows of all books that are published and not done. Four for each of twelve partitions, so that no worker waits, and few enough
+/// that little of a failed book, or of one that was redone, is still in the queue.
 pub const IN_FLIGHT: u32 = 48;
 /// Steps that one call claims.
 const STEPS_AT_ONCE: u32 = 48;
@@ -137,7 +137,7 @@ impl Pipelines {
         Ok(self.database.wake_waiting(self.now()).await?)
     }
 
-    /// Makes calls unknown that nobody has settled in their time. Call it every minute. Returns their number.
+    /// Marks calls as unknown that were not settled in time. Call it every minute. Returns their number.
     ///
     /// # Errors
     /// `Store`.

@@ -1,11 +1,11 @@
 //! Which provider is called next, and what follows for it from the end of a call. Pure rules over what the database knows.
 //!
-//! - It refuses for now (429): it cools for as long as it says.
-//! - It fails (5xx, time-out, no connection, an answer that is none): three times in a row cool it for 30 s, and twice as long each time up to
-//!   10 minutes. Then one call tries it.
-//! - It wants money (402, a usage limit): it cools for an hour.
-//! - It refuses the key (401, 403): it is off until its configuration changes, or an admin lets it.
-//! - It refuses this input, or answers poorly: the input goes to the next one, and nobody cools.
+//! - It limits the rate (429): it cools for as long as it says.
+//! - It fails (5xx, time-out, no connection, an unreadable answer): three times in a row cool it for 30 s, and twice as long each time up to
+//!   10 minutes. Then one call probes it.
+//! - Its quota is used up (402, a usage limit): it cools for an hour.
+//! - It refuses the key (401, 403): it is off until its configuration changes, or an admin enables it.
+//! - It refuses this input, or its answer is poor: the input goes to the next one, and no provider cools.
 //!
 //! Of two deadlines the later one counts, so a call that ended late does not shorten a cooldown. Calls that were under way when the cooldown
 //! began do not make the next one longer: however many fail together, they are one incident.
@@ -19,9 +19,9 @@ const FAILURES: u32 = 3;
 const FIRST_COOLDOWN: SignedDuration = SignedDuration::from_secs(30);
 /// Longest cooldown after failures.
 const LONGEST_COOLDOWN: SignedDuration = SignedDuration::from_mins(10);
-/// How long a provider rests that wants money, and longest time for which a 429 is believed.
+/// Cooldown of a provider whose quota is used up, and the longest that a 429 can ask for.
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
-/// Shortest time for which a 429 is believed.
+/// The shortest cooldown that a 429 can ask for.
 const SECOND: SignedDuration = SignedDuration::from_secs(1);
 
 /// How a call ended.
@@ -29,7 +29,7 @@ const SECOND: SignedDuration = SignedDuration::from_secs(1);
 pub enum CallEnd {
     /// With a result.
     Done,
-    /// The provider refuses for now.
+    /// The provider limits the rate of calls.
     RateLimited {
         /// For how long it says.
         retry_after: Option<SignedDuration>,
@@ -39,7 +39,7 @@ pub enum CallEnd {
         /// What failed, without secrets.
         what: String,
     },
-    /// It wants money.
+    /// Its quota is used up.
     OutOfQuota,
     /// It refuses the key.
     Unauthorised,
@@ -82,7 +82,7 @@ pub enum Choice {
     Use {
         /// Its place among the candidates.
         index: usize,
-        /// Whether this call tries it after a cooldown. Nobody else calls it meanwhile.
+        /// Whether this call probes it after a cooldown. No other call uses it meanwhile.
         probe: bool,
     },
     /// None now; one may be called later.
@@ -166,7 +166,7 @@ fn availability(candidate: Candidate<'_>, state: Option<&ProviderStateRecord>, n
     }
 }
 
-/// How a provider is after the end of a call.
+/// State of a provider after the end of a call.
 pub fn after(state: &ProviderStateRecord, end: &CallEnd, fingerprint: &str, now: Timestamp) -> ProviderStateRecord {
     let was_probe = state.cools_until.is_some_and(|until| until <= now);
     let next = ProviderStateRecord { probing_until: None, ..state.clone() };

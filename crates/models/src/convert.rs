@@ -24,7 +24,7 @@ pub struct Convert {
     /// SHA-256 of the fetched file, in lower-case hexadecimal.
     pub sha256_before: String,
     /// The vocabulary, which becomes part of the file.
-    pub vocabulary: Ingredient,
+    pub vocabulary: AuxiliaryFile,
 }
 
 /// From which format to which.
@@ -38,7 +38,7 @@ pub enum ConvertKind {
 /// A further file that a conversion needs and that is not kept.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Ingredient {
+pub struct AuxiliaryFile {
     /// SHA-256 of the file, in lower-case hexadecimal.
     pub sha256: String,
     /// Where it comes from, in the order of the attempts.

@@ -1,6 +1,6 @@
-//! The network that hears whether somebody speaks: Silero VAD at 16,000 samples a second.
+//! Voice activity detection: Silero VAD at 16,000 samples a second.
 //!
-//! In: steps of 512 samples, one after the other. Out: the probability of speech in each. The network remembers what it heard, and reads
+//! In: steps of 512 samples, one after the other. Out: the probability of speech in each. The network has a memory of earlier steps, and reads
 //! the last 64 samples again with each step, so a new recording begins with a [reset](VoiceDetector::reset).
 
 use std::path::Path;
@@ -27,7 +27,7 @@ const STEP: usize = 512;
 const OUTPUT: &str = "output";
 const NEW_STATE: &str = "stateN";
 
-/// Hears whether somebody speaks. Blocks; one thread owns it.
+/// Detects speech. Blocks; one thread owns it.
 pub struct VoiceDetector {
     session: Session,
     /// The last samples of the step before, then the step.
@@ -54,7 +54,7 @@ impl VoiceDetector {
         Ok(Self { session, input: [0.0; CONTEXT + STEP], state: [0.0; STATE] })
     }
 
-    /// Forgets what was heard: the next step begins another recording.
+    /// Clears the memory: the next step begins another recording.
     pub fn reset(&mut self) {
         self.input = [0.0; CONTEXT + STEP];
         self.state = [0.0; STATE];

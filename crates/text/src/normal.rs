@@ -6,10 +6,10 @@ use unicode_normalization::UnicodeNormalization as _;
 use unicode_normalization::char::is_combining_mark;
 use unicode_properties::{GeneralCategoryGroup, UnicodeGeneralCategory as _};
 
-/// Longest word that is told from others, in characters. Of a longer one, further characters are not kept.
+/// Longest word, in characters. Of a longer one, one more character is kept, by which it is recognised as too long.
 pub const MAX_WORD: usize = 100;
 
-/// The words of a text, in order. A word longer than [`MAX_WORD`] has one character more.
+/// The words of a text, in order. A word has at most [`MAX_WORD`] and one characters.
 pub struct Words<I: Iterator<Item = char>> {
     characters: I,
     /// The character that ended the word before.

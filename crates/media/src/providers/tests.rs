@@ -93,7 +93,7 @@ fn what_is_off_is_not_called_until_it_is_changed() {
 }
 
 #[test]
-fn after_a_cooldown_one_call_tries_it() {
+fn after_a_cooldown_one_call_probes_it() {
     let over = ProviderStateRecord { cools_until: Some(at(-1)), ..known("here") };
     assert_eq!(chosen(std::slice::from_ref(&over), None, &[]), Choice::Use { index: 0, probe: true });
     let probed = ProviderStateRecord { probing_until: Some(at(30)), ..over.clone() };
@@ -129,7 +129,7 @@ fn three_failures_in_a_row_cool_and_others_do_not() {
 }
 
 #[test]
-fn a_failed_trial_cools_twice_as_long_up_to_ten_minutes() {
+fn a_failed_probe_cools_twice_as_long_up_to_ten_minutes() {
     let mut state = after_all(&[(failed(), 0), (failed(), 0), (failed(), 0)]);
     let mut second = 0;
     for expected in [60, 120, 240, 480, 600, 600] {
@@ -168,7 +168,7 @@ fn the_later_deadline_counts() {
 }
 
 #[test]
-fn what_wants_money_rests_for_an_hour() {
+fn a_provider_without_quota_cools_for_an_hour() {
     let state = after_all(&[(CallEnd::OutOfQuota, 0)]);
     assert_eq!((cools_for(&state, 0), state.cause.as_deref()), (Some(3_600), Some("out_of_quota")));
     let again = after(&state, &CallEnd::OutOfQuota, KEY, at(3_600));

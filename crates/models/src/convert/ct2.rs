@@ -14,7 +14,7 @@ const HALF: u8 = 4;
 /// The type of 16-bit integers.
 const INTEGER: u8 = 2;
 
-/// Most dimensions of a variable.
+/// Maximum number of dimensions of a variable.
 const MAX_RANK: u8 = 4;
 
 /// The variables of a file, by name.

@@ -1,4 +1,4 @@
-//! The network that hears voices, on a recording and on silence.
+//! Voice activity detection, on a recording and on silence.
 //!
 //! Needs `SIGHTLINE_SAMPLES_DIR` and `SIGHTLINE_MODELS_DIR`. Without them, or without the model file, a test prints that it is skipped.
 

@@ -1,10 +1,10 @@
-//! The work on audiobooks: steps, windows, results that were paid for, calls of providers with their cost, and how providers are. `media`
+//! The work on audiobooks: steps, windows, results that were paid for, calls of providers with their cost, and states of providers. `media`
 //! decides what follows from what; here it is stored.
 //!
 //! Guarantees, on either database and from several processes:
 //! - A pipeline is changed from the revision that the caller has seen, or not at all.
 //! - A window is done once, in one transaction with its text. The last one wakes its pipeline in the same transaction.
-//! - A task is handed to one caller at a time. What nobody reports for a while is handed out again.
+//! - A task is handed to one caller at a time. A task without a report is handed out again after a while.
 //! - A call is reserved before it is made, within the caps, and what is not settled stays spent.
 //! - A checkpoint that a window has is not swept.
 //!

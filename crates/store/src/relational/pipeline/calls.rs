@@ -40,7 +40,7 @@ pub struct NewCall {
     pub price: Option<CallPrice>,
     /// Length of the sound that is sent.
     pub audio_ms: Option<u64>,
-    /// When it counts as unknown if nobody has told how it ended.
+    /// When it counts as unknown, unless it was settled before.
     pub expires_at: Timestamp,
 }
 
@@ -81,7 +81,7 @@ pub enum ReserveOutcome {
 pub struct Settlement<'a> {
     /// The outcome in a word, such as `done` or `rate_limited`.
     pub outcome: &'a str,
-    /// What it cost; `None`: nobody knows, and what was reserved is spent.
+    /// What it cost; `None`: unknown, so the reserved amount stays spent.
     pub cost_micro: Option<i64>,
     /// Length of the sound that was charged; `None` leaves the one that was sent.
     pub audio_ms: Option<u64>,
@@ -93,14 +93,14 @@ pub struct Settlement<'a> {
     pub request_id: Option<&'a str>,
 }
 
-/// Where a call is.
+/// State of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CallState {
     /// It is being made.
     Reserved,
     /// It has ended.
     Settled,
-    /// Nobody told how it ended. What was reserved counts as spent.
+    /// It was not settled in time. The reserved amount counts as spent.
     Unknown,
 }
 
@@ -122,7 +122,7 @@ impl CallState {
 pub struct CallRecord {
     /// What was known before it.
     pub call: NewCall,
-    /// Where it is.
+    /// Its state.
     pub state: CallState,
     /// The outcome in a word.
     pub outcome: Option<String>,

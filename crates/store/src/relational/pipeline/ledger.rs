@@ -97,7 +97,7 @@ impl Relational {
         Ok(true)
     }
 
-    /// Makes calls unknown that nobody has settled in their time, at most `limit`. What they reserved stays spent. Returns their number.
+    /// Marks calls as unknown that were not settled in time, at most `limit`. Their reserved amounts stay spent. Returns their number.
     pub async fn expire_calls(&self, now: Timestamp, limit: u32) -> Result<u64, StoreError> {
         let sql = "UPDATE provider_calls SET state = 'unknown' WHERE state = 'reserved' AND id IN \
                    (SELECT id FROM provider_calls WHERE state = 'reserved' AND expires_at < $1 ORDER BY expires_at LIMIT $2)";
@@ -179,7 +179,7 @@ impl Transaction {
         self.execute(INSERT, row).await.map(drop)
     }
 
-    /// Makes the sums of a call that was settled those of its cost, and not of what was reserved for it.
+    /// Replaces the reserved amount of a settled call by its cost, in the sums of its book and its day.
     async fn correct_sums(&mut self, settled: &Row) -> Result<(), StoreError> {
         let Some(currency) = settled.get::<Option<String>>("currency")? else { return Ok(()) };
         let (reserved, cost): (i64, Option<i64>) = (settled.get("reserved_micro")?, settled.get("cost_micro")?);

@@ -1,5 +1,5 @@
-//! Which providers the workers have, and trials of them that admins ask for. A worker tells of its providers while it runs; another service has
-//! neither the operator's file nor the keys, and asks a worker to try one.
+//! Which providers the workers have, and trials of them that admins request. Each running worker reports its providers here. Other services have
+//! neither the operator's file nor the keys, so they request a trial from the workers.
 
 use contracts::{MediaStep, whole_microseconds};
 use jiff::{SignedDuration, Timestamp};
@@ -11,14 +11,14 @@ use crate::relational::values::{Row, values};
 
 /// How long a worker has a trial that it has taken.
 const TRIAL: SignedDuration = SignedDuration::from_secs(120);
-/// How long a trial that nobody takes is wanted.
+/// How long a request for a trial is valid.
 const WANTED: SignedDuration = SignedDuration::from_secs(120);
-/// How long a provider is known after the last worker told of it.
+/// How long a provider stays in the list after the last report of a worker.
 const KEPT: SignedDuration = SignedDuration::from_hours(24 * 7);
 /// Maximum number of providers of a task.
 const MAX_LISTED: i64 = 200;
 
-/// A provider as a worker tells of it.
+/// A provider as a worker reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NewListedProvider<'a> {
     /// What it does: [`MediaStep::Transcribe`] or [`MediaStep::Summarise`].
@@ -35,7 +35,7 @@ pub struct NewListedProvider<'a> {
     pub host: Option<&'a str>,
     /// Its place in the file.
     pub place: u32,
-    /// Why it does no work in this worker.
+    /// Why it does not work in this worker.
     pub missing: Option<&'a str>,
 }
 
@@ -54,7 +54,7 @@ pub struct ListedProvider {
     pub model: Option<String>,
     /// Where its server is.
     pub host: Option<String>,
-    /// Why it does no work in the worker that told of it last.
+    /// Why it does not work in the worker that reported it last.
     pub missing: Option<String>,
     /// How the last trial ended.
     pub trial: Option<ProviderTrial>,
@@ -73,7 +73,7 @@ pub struct ProviderTrial {
 
 const LISTED: &str = "SELECT task, name, provider_group, kind, model, host, missing, tried_at, works, answer FROM provider_list \
                       WHERE task = $1 AND seen_at >= $2 ORDER BY place, name LIMIT $3";
-const TELL: &str = "INSERT INTO provider_list (task, name, provider_group, kind, model, host, place, missing, seen_at) \
+const REPORT: &str = "INSERT INTO provider_list (task, name, provider_group, kind, model, host, place, missing, seen_at) \
                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (task, name) DO UPDATE SET \
                     provider_group = excluded.provider_group, kind = excluded.kind, model = excluded.model, \
                     host = excluded.host, place = excluded.place, missing = excluded.missing, seen_at = excluded.seen_at";
@@ -100,7 +100,7 @@ impl ListedProvider {
 }
 
 impl Relational {
-    /// Tells of the providers of a worker. Those of which nobody has told for a week are forgotten.
+    /// Records the providers of a worker. Providers that no worker has reported for a week are deleted.
     pub async fn put_provider_list(
         &self,
         providers: &[NewListedProvider<'_>],
@@ -111,26 +111,26 @@ impl Relational {
         for provider in providers {
             let NewListedProvider { task, name, group, kind, model, host, place, missing } = *provider;
             let row = values![task.as_str(), name, group, kind, model, host, i64::from(place), missing, now];
-            transaction.execute(TELL, row).await?;
+            transaction.execute(REPORT, row).await?;
         }
         let before = now.checked_sub(KEPT).unwrap_or(Timestamp::MIN);
         transaction.execute("DELETE FROM provider_list WHERE seen_at < $1", values![before]).await?;
         transaction.commit().await
     }
 
-    /// The providers of a task of which a worker has told since then, in the order of the file.
+    /// The providers of a task that a worker has reported since then, in the order of the file.
     pub async fn listed_providers(&self, task: MediaStep, since: Timestamp) -> Result<Vec<ListedProvider>, StoreError> {
         let rows = self.rows(LISTED, values![task.as_str(), whole_microseconds(since), MAX_LISTED]).await?;
         rows.iter().map(ListedProvider::read).collect()
     }
 
-    /// Asks the workers to try a provider. `false` if no worker has told of it.
+    /// Requests a trial of a provider from the workers. `false` if no worker has reported it.
     pub async fn want_trial(&self, task: MediaStep, name: &str, now: Timestamp) -> Result<bool, StoreError> {
         let sql = "UPDATE provider_list SET wanted_at = $3, trial_until = NULL WHERE task = $1 AND name = $2";
         Ok(self.execute(sql, values![task.as_str(), name, whole_microseconds(now)]).await? == 1)
     }
 
-    /// Takes a trial out of those that admins ask for. `names` are the providers of the caller.
+    /// Takes one of the requested trials. `names` are the providers of the caller.
     pub async fn take_trial(
         &self,
         names: &[(MediaStep, &str)],

@@ -1,4 +1,4 @@
-//! How providers are: their order, whether an admin or a refused key has turned them off, and their cooldowns. `media` decides what follows from
+//! States of providers: their order, whether an admin or a refused key has turned them off, and their cooldowns. `media` decides what follows from
 //! the end of a call.
 
 use contracts::{MediaStep, whole_microseconds};
@@ -14,7 +14,7 @@ use crate::relational::values::{Row, values};
 /// Maximum number of states of a task: providers that the file no longer has keep theirs.
 const MAX_STATES: i64 = 500;
 
-/// How a provider of a task is.
+/// State of a provider of a task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProviderStateRecord {
     /// What it does: [`MediaStep::Transcribe`] or [`MediaStep::Summarise`].
@@ -23,7 +23,7 @@ pub struct ProviderStateRecord {
     pub name: String,
     /// The place that an admin gave it; `None`: as in the file.
     pub position: Option<u32>,
-    /// Whether an admin lets it be used.
+    /// Whether it is enabled; an admin's choice.
     pub enabled: bool,
     /// The configuration with which it refused its key. It is off until it has another one.
     pub off_config: Option<String>,
@@ -37,7 +37,7 @@ pub struct ProviderStateRecord {
     pub cause: Option<String>,
     /// What that is about.
     pub detail: Option<String>,
-    /// Somebody tries it after a cooldown, until this time.
+    /// One caller probes it after a cooldown, until this time.
     pub probing_until: Option<Timestamp>,
     /// One more with each change; 0: it is not stored.
     pub revision: i64,
@@ -53,7 +53,7 @@ const ADD: &str = "INSERT INTO provider_states (task, name, enabled, failures, c
                    VALUES ($1, $2, $3, 0, 0, 1, $4) ON CONFLICT DO NOTHING";
 
 impl ProviderStateRecord {
-    /// A provider of which nothing is known.
+    /// A provider without a stored state.
     pub fn new(task: MediaStep, name: &str) -> Self {
         Self {
             task,
@@ -133,7 +133,7 @@ impl Relational {
         Ok(stored)
     }
 
-    /// Lets one caller try a provider whose cooldown is over, until a time. `false` if it still cools, or somebody else tries it.
+    /// Reserves the probe of a provider whose cooldown is over for one caller, until a time. `false` if it still cools, or another caller probes it.
     pub async fn claim_probe(
         &self,
         task: MediaStep,
@@ -170,7 +170,7 @@ impl Relational {
         transaction.commit().await
     }
 
-    /// Lets a provider be used, or not. One that is let forgets its failures and its cooldown.
+    /// Enables or disables a provider. Enabling clears its failures, its cooldown and a refused key.
     pub async fn set_provider_enabled(
         &self,
         task: MediaStep,

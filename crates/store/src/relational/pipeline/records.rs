@@ -19,7 +19,7 @@ pub struct PipelineRecord {
     pub generation: u32,
     /// The first step that is not done.
     pub step: MediaStep,
-    /// Where the work on it is.
+    /// State of the work on it.
     pub state: PipelineState,
     /// The code of why it waits or has failed.
     pub cause: Option<String>,
@@ -56,7 +56,7 @@ pub struct PipelineRecord {
 pub struct PipelineExtras<'a> {
     /// Its windows that are not done are due at once.
     pub retry_windows: bool,
-    /// Windows and texts of generations that are neither this one nor served end.
+    /// Windows and texts of generations that are neither this one nor served are deleted.
     pub drop_earlier: bool,
     /// An entry of the audit log.
     pub audit: Option<&'a AuditEntry>,

@@ -10,7 +10,7 @@ use crate::relational::values::{Row, unreadable};
 /// Maximum number of windows of a book: those of 24 hours of short calls with silence between them.
 pub const MAX_WINDOWS: usize = 50_000;
 
-/// Where a window is.
+/// State of a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WindowState {
     /// It is to be published.
@@ -53,7 +53,7 @@ pub struct WindowRecord {
     pub start_ms: u64,
     /// Its end.
     pub end_ms: u64,
-    /// Where it is.
+    /// Its state.
     pub state: WindowState,
     /// How often a worker took it. Only the last one may report.
     pub taken: u32,

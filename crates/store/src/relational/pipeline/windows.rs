@@ -159,7 +159,7 @@ impl Transaction {
         self.execute(sql, values![book]).await.map(drop)
     }
 
-    /// Ends the windows and texts of generations that are neither the pipeline's nor served.
+    /// Deletes the windows and texts of generations that are neither the pipeline's nor served.
     pub(super) async fn drop_earlier(&mut self, pipeline: &PipelineRecord, now: Timestamp) -> Result<(), StoreError> {
         let generation = i64::from(pipeline.generation);
         let transcript = pipeline.transcript.map_or(generation, i64::from);
