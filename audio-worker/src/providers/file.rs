@@ -21,9 +21,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use contracts::{Currency, MediaStep};
-use media::CallCaps;
 use serde_yaml_ng::Value;
 use settings::{Check, SettingErrors};
+use store::relational::CallCaps;
 
 pub use entry::{Entry, Kind, OpenAi, TimeLimit};
 use fields::Fields;
