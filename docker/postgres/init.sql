@@ -693,7 +693,6 @@ CREATE TABLE pipelines (
     updated_at TIMESTAMPTZ NOT NULL
 );
 CREATE INDEX pipelines_by_wake ON pipelines (wake_at);
-CREATE INDEX pipelines_by_state ON pipelines (state, updated_at);
 
 -- The windows of a book: the parts that are transcribed one by one. They are cut at silence and do not overlap.
 CREATE TABLE windows (

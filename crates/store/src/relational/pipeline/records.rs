@@ -3,7 +3,7 @@
 use contracts::{BookId, MediaStep, PipelineState, whole_microseconds};
 use jiff::Timestamp;
 
-use super::{MAX_PAGE, book, hash, hash_bytes, optional_small, pipeline_columns, small, step};
+use super::{book, hash, hash_bytes, optional_small, pipeline_columns, small, step};
 use crate::StoreError;
 use crate::relational::audit::AuditEntry;
 use crate::relational::database::Relational;
@@ -137,18 +137,6 @@ impl Relational {
     /// The pipeline of a book.
     pub async fn pipeline(&self, book: BookId) -> Result<Option<PipelineRecord>, StoreError> {
         self.row(PIPELINE, values![book]).await?.as_ref().map(PipelineRecord::read).transpose()
-    }
-
-    /// Pipelines in a state, those that have not changed for longest first.
-    pub async fn pipelines_by_state(
-        &self,
-        state: PipelineState,
-        limit: u32,
-    ) -> Result<Vec<PipelineRecord>, StoreError> {
-        let sql =
-            concat!("SELECT ", pipeline_columns!(), " FROM pipelines WHERE state = $1 ORDER BY updated_at LIMIT $2");
-        let rows = self.rows(sql, values![state.as_str(), i64::from(limit.min(MAX_PAGE))]).await?;
-        rows.iter().map(PipelineRecord::read).collect()
     }
 
     /// Stores a pipeline as it is to be, if its revision is still the one that the caller has `seen`; without one it must be new. Returns it as
