@@ -11,6 +11,7 @@
 //! Guarantees:
 //! - A book goes on at the first step that is not done, whoever asks and however it stopped. What was there is served until the new is complete.
 //! - A worker has what it takes for 30 s at a time. What it does not renew is published again, so a worker or a message may be lost at any time.
+//!   A worker that is only late goes on, unless another one has taken it.
 //! - A window is transcribed once: its text is stored with its end, by a key of what it was made from.
 //! - No provider is called while it cools, and no call is made that does not fit into what may be spent.
 //! - Steps, the choice of a provider and the plan of windows are pure functions; the database keeps what follows from them.

@@ -148,9 +148,22 @@ pub(crate) fn taken(known: &PipelineRecord, task: &MediaTask, now: Timestamp) ->
     Taken::Mine(PipelineRecord { state, wake_at, crashes, cause: None, detail: None, ..known.clone() })
 }
 
-/// A step that its worker goes on with.
+/// Whether a worker still has the step as which it holds `held`.
+pub(crate) fn is_held(known: &PipelineRecord, held: &PipelineRecord) -> bool {
+    let is_same = known.generation == held.generation && known.step == held.step;
+    // Whoever takes a step gives it a time of its own.
+    let is_running = known.state == PipelineState::Running && known.wake_at == held.wake_at;
+    // The worker is late, for example after a failure of the database. The step is published again, and nothing else has happened since.
+    let is_late = known.state == PipelineState::Due
+        && known.revision == held.revision.saturating_add(1)
+        && known.crashes == held.crashes.saturating_add(1);
+    is_same && (is_running || is_late)
+}
+
+/// A step that its worker goes on with. One that is published again counts a crash, which there was not.
 pub(crate) fn renewed(known: &PipelineRecord, now: Timestamp) -> PipelineRecord {
-    PipelineRecord { wake_at: Some(later(now, LEASE)), ..known.clone() }
+    let crashes = known.crashes.saturating_sub(u32::from(known.state == PipelineState::Due));
+    PipelineRecord { state: PipelineState::Running, crashes, wake_at: Some(later(now, LEASE)), ..known.clone() }
 }
 
 /// A transcription with its windows. Without any, nobody speaks, and the step is due again to be ended.

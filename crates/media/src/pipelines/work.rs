@@ -1,6 +1,6 @@
 //! What workers do with tasks: take, renew, end.
 
-use contracts::{MediaTask, PipelineState};
+use contracts::MediaTask;
 use jiff::Timestamp;
 use store::relational::{PipelineExtras, PipelineRecord, WindowRecord, WindowResult};
 
@@ -175,12 +175,7 @@ impl Pipelines {
     /// The pipeline as it is, if the worker still has the step: an admin may have changed the group or the budget meanwhile.
     async fn still_held(&self, held: &PipelineRecord) -> Result<Option<PipelineRecord>, MediaError> {
         let known = self.database.pipeline(held.book).await?;
-        let is_held = |known: &PipelineRecord| {
-            let is_same = known.generation == held.generation && known.step == held.step;
-            // Whoever takes a step gives it a time of its own.
-            is_same && known.state == PipelineState::Running && known.wake_at == held.wake_at
-        };
-        Ok(known.filter(is_held))
+        Ok(known.filter(|known| steps::is_held(known, held)))
     }
 }
 

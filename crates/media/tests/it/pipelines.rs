@@ -153,6 +153,24 @@ async fn an_admin_does_not_take_a_step_from_its_worker() {
 }
 
 #[tokio::test]
+async fn a_late_worker_keeps_a_step_that_nobody_has_taken() {
+    let fixture = Fixture::new().await;
+    let book = fixture.add_book().await;
+    fixture.pipelines.start(book, FILE, None).await.unwrap();
+    let held = fixture.take_due().await;
+    fixture.clock.advance(LEASE);
+    let task = fixture.one_due().await;
+    let renewed = fixture.pipelines.renew_step(&held).await.unwrap().unwrap();
+    assert_eq!((renewed.state, renewed.crashes), (PipelineState::Running, 0));
+    assert_eq!(fixture.pipelines.take_step(&task).await.unwrap(), None, "its worker goes on");
+    // Also when it is done in the meantime.
+    fixture.clock.advance(LEASE);
+    fixture.one_due().await;
+    assert!(fixture.pipelines.plan(&renewed, &[]).await.unwrap().is_some());
+    assert_eq!(fixture.take_due().await.crashes, 0);
+}
+
+#[tokio::test]
 async fn a_redo_serves_the_old_text_until_the_new_one_is_complete() {
     let fixture = Fixture::new().await;
     let book = fixture.add_book().await;

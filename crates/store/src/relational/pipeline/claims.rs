@@ -99,7 +99,7 @@ impl Relational {
         let mut claimed = Vec::new();
         for row in self.rows(candidates, values![now, i64::from(limit)]).await? {
             let candidate = Candidate::read(&row)?;
-            // A worker that has not renewed its window in time has lost it. What it still reports is taken, if it comes first.
+            // A worker that has not renewed its window in time loses it to the next one that takes it. What it reports before is taken.
             let sql = "UPDATE windows SET published = published + 1, \
                        crashes = crashes + CASE WHEN state = 'running' THEN 1 ELSE 0 END, state = 'queued', wake_at = $5 \
                        WHERE book_id = $1 AND generation = $2 AND number = $3 AND wake_at = $4 \

@@ -90,10 +90,13 @@ impl Relational {
         taken.as_ref().map(WindowRecord::read).transpose()
     }
 
-    /// Keeps a window for the worker that has taken it, until a time. `false` if it is not that worker's any more.
+    /// Keeps a window for the worker that has taken it, until a time. A worker that is late, for example after a failure of the database, keeps
+    /// it too, as long as nobody else has taken it: its call may be paid for. `false` if it is not that worker's any more.
     pub async fn renew_window(&self, window: &WindowRecord, until: Timestamp) -> Result<bool, StoreError> {
-        let sql = "UPDATE windows SET wake_at = $5 WHERE book_id = $1 AND generation = $2 AND number = $3 \
-                   AND taken = $4 AND state = 'running'";
+        // A window that is queued again counts a crash, which there was not.
+        let sql = "UPDATE windows SET crashes = crashes - CASE WHEN state = 'queued' AND crashes > 0 THEN 1 ELSE 0 END, \
+                   state = 'running', wake_at = $5 WHERE book_id = $1 AND generation = $2 AND number = $3 \
+                   AND taken = $4 AND state IN ('queued', 'running')";
         let WindowRecord { book, generation, n, taken, .. } = window;
         let (generation, number, taken) = (i64::from(*generation), i64::from(*n), i64::from(*taken));
         let renewed = self.execute(sql, values![*book, generation, number, taken, whole_microseconds(until)]).await?;

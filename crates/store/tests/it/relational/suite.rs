@@ -59,6 +59,7 @@ macro_rules! for_each_guarantee {
             pipelines::a_due_step_is_claimed_once_and_again_after_a_while,
             pipelines::windows_are_published_in_their_order_and_not_all_at_once,
             pipelines::of_many_workers_one_has_a_window,
+            pipelines::a_late_worker_keeps_a_window_that_nobody_has_taken,
             pipelines::the_last_window_wakes_its_pipeline_once,
             pipelines::a_window_that_is_put_off_is_due_again_at_its_time,
             pipelines::a_failed_window_stops_its_book_until_it_is_resumed,

@@ -196,6 +196,25 @@ pub async fn of_many_workers_one_has_a_window(stores: &TwoStores) {
     }
 }
 
+pub async fn a_late_worker_keeps_a_window_that_nobody_has_taken(stores: &TwoStores) {
+    let (one, other) = (&stores.one, &stores.other);
+    let pipeline = planned(one, 1).await;
+    let at = now();
+    let task = one.claim_windows(at, 9).await.unwrap()[0];
+    let window = taken(one, &task).await;
+    let late = now() + LEASE;
+    assert_eq!(other.claim_windows(late, 9).await.unwrap(), [task], "it is published again");
+    assert!(one.renew_window(&window, late + LEASE).await.unwrap());
+    assert_eq!(other.take_window(&task, late + LEASE, late).await.unwrap(), None, "its worker goes on");
+    let known = one.windows(pipeline.book, 1, 0, 1).await.unwrap().remove(0);
+    assert_eq!((known.state, known.crashes, known.taken), (WindowState::Running, 0, 1));
+    // When it is later still, and another one has it, it is lost.
+    assert_eq!(other.claim_windows(late + LEASE, 9).await.unwrap(), [task]);
+    let second = other.take_window(&task, late + LEASE * 2, late + LEASE).await.unwrap().unwrap();
+    assert_eq!((second.taken, second.crashes), (2, 1));
+    assert!(!one.renew_window(&window, late + LEASE * 3).await.unwrap());
+}
+
 pub async fn the_last_window_wakes_its_pipeline_once(stores: &TwoStores) {
     let (one, other) = (&stores.one, &stores.other);
     let pipeline = planned(one, 4).await;
