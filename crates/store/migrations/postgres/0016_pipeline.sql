@@ -61,6 +61,7 @@ CREATE TABLE windows (
     PRIMARY KEY (book_id, generation, number)
 );
 CREATE INDEX windows_by_wake ON windows (state, wake_at);
+CREATE INDEX windows_by_number ON windows (number, wake_at) WHERE state = 'due' AND wake_at IS NOT NULL;
 CREATE INDEX windows_by_checkpoint ON windows (checkpoint_key);
 
 -- Results by what they were made from, so that nothing is computed or paid for twice.

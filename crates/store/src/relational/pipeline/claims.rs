@@ -24,9 +24,9 @@ const LOST: &str = "SELECT w.book_id, w.generation, w.number, w.published, w.wak
                     WHERE w.state IN ('queued', 'running') AND w.wake_at <= $1 \
                     AND EXISTS (SELECT 1 FROM pipelines p WHERE p.book_id = w.book_id AND p.state <> 'failed') \
                     ORDER BY w.wake_at LIMIT $2";
-/// Windows that were not published yet.
+/// Windows that were not published yet. By their number, so that books take turns and a new one does not wait for all windows of a long one.
 const DUE: &str = "SELECT book_id, generation, number, published, wake_at FROM windows \
-                   WHERE state = 'due' AND wake_at <= $1 ORDER BY wake_at LIMIT $2";
+                   WHERE state = 'due' AND wake_at <= $1 ORDER BY number, wake_at LIMIT $2";
 /// Windows that are under way. What is left of a failed book whose worker ended is not.
 const IN_FLIGHT: &str = "SELECT count(*) AS windows FROM windows WHERE state IN ('queued', 'running') AND wake_at > $1";
 

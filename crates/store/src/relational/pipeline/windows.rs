@@ -51,12 +51,10 @@ impl Relational {
         let sql = "DELETE FROM windows WHERE book_id = $1 AND generation = $2";
         transaction.execute(sql, values![book, generation]).await?;
         for (number, (start, end)) in (0_i64..).zip(windows) {
-            // A microsecond apart, so that they are published in their order, and books in the order of their plans.
-            let at = now.checked_add(SignedDuration::from_micros(number)).unwrap_or(now);
             let sql = "INSERT INTO windows (book_id, generation, number, start_ms, end_ms, state, published, taken, crashes, \
                        checkpoint_key, wake_at) VALUES ($1, $2, $3, $4, $5, 'due', 0, 0, 0, $6, $7)";
             let nothing: &[u8] = &[];
-            let row = values![book, generation, number, stored(*start), stored(*end), nothing, at];
+            let row = values![book, generation, number, stored(*start), stored(*end), nothing, now];
             transaction.execute(sql, row).await?;
         }
         transaction.drop_earlier(&pipeline, now).await?;
@@ -147,7 +145,7 @@ fn with_text(row: &Row) -> Result<(WindowRecord, Option<Vec<u8>>), StoreError> {
 }
 
 impl Transaction {
-    /// Makes the windows of a pipeline that are not done due at once. Those that are due already keep their place.
+    /// Makes the windows of a pipeline that are not done due at once. Those that are due already keep their time.
     pub(super) async fn retry_windows(&mut self, pipeline: &PipelineRecord, now: Timestamp) -> Result<(), StoreError> {
         let sql = "UPDATE windows SET state = 'due', published = 0, crashes = 0, cause = NULL, detail = NULL, \
                    wake_at = CASE WHEN wake_at < $3 THEN wake_at ELSE $3 END \

@@ -57,7 +57,7 @@ macro_rules! for_each_guarantee {
             media_uploads::the_object_of_an_ended_upload_is_deleted,
             pipelines::a_pipeline_is_changed_from_the_revision_that_was_seen,
             pipelines::a_due_step_is_claimed_once_and_again_after_a_while,
-            pipelines::windows_are_published_in_their_order_and_not_all_at_once,
+            pipelines::books_take_turns_and_not_all_windows_are_published,
             pipelines::of_many_workers_one_has_a_window,
             pipelines::a_late_worker_keeps_a_window_that_nobody_has_taken,
             pipelines::the_last_window_wakes_its_pipeline_once,
