@@ -11,7 +11,7 @@ use crate::relational::values::{Row, values};
 /// Maximum length of a result in bytes.
 pub const MAX_CHECKPOINT_BYTES: usize = 16 << 20;
 /// How long a result is kept that no window has.
-const RETENTION: SignedDuration = SignedDuration::from_hours(24 * 90);
+pub(super) const RETENTION: SignedDuration = SignedDuration::from_hours(24 * 90);
 
 /// A result to keep.
 #[derive(Debug, Clone, PartialEq, Eq)]

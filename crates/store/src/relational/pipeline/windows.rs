@@ -1,17 +1,15 @@
 //! Windows: planning, taking, reading.
 
 use contracts::{BookId, MediaTask, whole_microseconds};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
+use super::checkpoints::RETENTION;
 use super::window_records::window_columns;
 use super::{MAX_PAGE, MAX_TEXTS, MAX_WINDOWS, PipelineRecord, WindowRecord, stored};
 use crate::StoreError;
 use crate::relational::database::Relational;
 use crate::relational::transaction::Transaction;
 use crate::relational::values::{Row, values};
-
-/// How long a result is kept that no window has any more.
-const UNUSED_RETENTION: SignedDuration = SignedDuration::from_hours(24 * 90);
 
 const WINDOWS: &str = concat!(
     "SELECT ",
@@ -165,7 +163,7 @@ impl Transaction {
         let generation = i64::from(pipeline.generation);
         let transcript = pipeline.transcript.map_or(generation, i64::from);
         let texts = pipeline.texts.map_or(generation, i64::from);
-        let expiry = whole_microseconds(now).checked_add(UNUSED_RETENTION).unwrap_or(Timestamp::MAX);
+        let expiry = whole_microseconds(now).checked_add(RETENTION).unwrap_or(Timestamp::MAX);
         // A text that another window has stays for good.
         let sql = "UPDATE checkpoints SET expires_at = $4 WHERE key IN (SELECT w.checkpoint_key FROM windows w \
                    WHERE w.book_id = $1 AND w.generation <> $2 AND w.generation <> $3) AND NOT EXISTS (SELECT 1 \
