@@ -67,7 +67,9 @@ impl Pipelines {
     async fn resumes_at(&self, pipeline: &PipelineRecord) -> Result<Option<Timestamp>, MediaError> {
         match (pipeline.state, pipeline.wake_at) {
             (PipelineState::Waiting, None) => {
-                Ok(self.database.next_window_at(pipeline.book, pipeline.generation).await?)
+                let at = self.database.next_window_at(pipeline.book, pipeline.generation).await?;
+                // Windows that are due already have a time of the past.
+                Ok(at.map(|at| at.max(self.now())))
             }
             (PipelineState::Waiting, at) => Ok(at),
             _ => Ok(None),
