@@ -36,7 +36,7 @@ named!(
 );
 
 named!(
-    /// Where the work on a step is.
+    /// State of the work on a step.
     PipelineState,
     "state of a pipeline",
     5,
@@ -148,7 +148,7 @@ pub struct MediaProgress {
     pub generation: u32,
     /// The first step that is not done.
     pub step: MediaStep,
-    /// Where the work on it is.
+    /// State of the work on it.
     pub state: PipelineState,
     /// One more with each change. An event with a lower one is older.
     pub revision: i64,

@@ -111,7 +111,7 @@ impl ProviderDesk {
             let (states, now) = (self.database.provider_states(task).await?, self.now());
             let choice = choose(candidates, &states, group, refused, now);
             let Choice::Use { index, probe: true } = choice else { return Ok(choice) };
-            // Where another caller has it, the next look finds that it cools, or is free.
+            // If another caller has the probe, the next look finds the provider cooling, or free.
             if self.database.claim_probe(task, candidates[index].name, now, later(now, PROBE)).await? {
                 return Ok(choice);
             }

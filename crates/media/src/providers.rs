@@ -7,7 +7,7 @@
 //! - It refuses the key (401, 403): it is off until its configuration changes, or an admin enables it.
 //! - It refuses this input, or its answer is poor: the input goes to the next one, and no provider cools.
 //!
-//! Of two deadlines the later one counts, so a call that ended late does not shorten a cooldown. Calls that were under way when the cooldown
+//! The later of two deadlines counts, so a call that ended late does not shorten a cooldown. Calls that were under way when the cooldown
 //! began do not make the next one longer: however many fail together, they are one incident.
 
 use jiff::{SignedDuration, Timestamp};

@@ -31,7 +31,7 @@ pub(crate) struct Change {
     pub record: PipelineRecord,
     /// Its windows that are not done are due at once.
     pub retry_windows: bool,
-    /// What an earlier run left and nobody is served ends.
+    /// Windows and texts of earlier runs are deleted, unless they are served.
     pub drop_earlier: bool,
 }
 
@@ -41,14 +41,14 @@ impl Change {
     }
 }
 
-/// What a task is for the worker that has read it.
+/// What a worker may do with a task that it has read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Taken {
-    /// The worker's.
+    /// It takes the step.
     Mine(PipelineRecord),
-    /// Somebody else's, done, or of an earlier run.
+    /// Nothing: another worker has the step, or the task is done or of an earlier run.
     NotNow,
-    /// It is given up.
+    /// Too many workers ended with it: the step fails.
     GivenUp(PipelineRecord),
 }
 
@@ -131,7 +131,7 @@ pub(crate) fn redone(
     Ok(Change { drop_earlier: true, ..Change::of(begun(again, from, now)) })
 }
 
-/// What a task is for the worker that has read it now.
+/// What a worker may do with a task that it has read now.
 pub(crate) fn taken(known: &PipelineRecord, task: &MediaTask, now: Timestamp) -> Taken {
     let is_its = task.window.is_none() && task.generation == known.generation && task.step == known.step;
     let has_work = matches!(known.step, MediaStep::Transcribe | MediaStep::Summarise | MediaStep::Publish);
@@ -151,7 +151,7 @@ pub(crate) fn taken(known: &PipelineRecord, task: &MediaTask, now: Timestamp) ->
 /// Whether a worker still has the step as which it holds `held`.
 pub(crate) fn is_held(known: &PipelineRecord, held: &PipelineRecord) -> bool {
     let is_same = known.generation == held.generation && known.step == held.step;
-    // Whoever takes a step gives it a time of its own.
+    // Each taking of a step gives it another time.
     let is_running = known.state == PipelineState::Running && known.wake_at == held.wake_at;
     // The worker is late, for example after a failure of the database. The step is published again, and nothing else has happened since.
     let is_late = known.state == PipelineState::Due

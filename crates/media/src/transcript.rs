@@ -1,6 +1,6 @@
 //! Texts of windows: as they are kept, with times from the start of the window, and as they are shown, at their place in the recording.
 //!
-//! What is kept says neither where the window is nor which provider made it, so the same sound in another book has the same text. Why it is
+//! A kept text names neither the place of the window nor the provider, so the same sound in another book has the same text. Why it is
 //! doubtful belongs to the text.
 
 use contracts::{TranscriptFlag, TranscriptSegment};

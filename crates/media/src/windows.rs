@@ -122,7 +122,7 @@ fn pause(spans: &[Range<u64>], start: u64) -> Option<Range<u64>> {
     let pauses = (begins..ends).filter_map(|index| Some(spans[index].end..spans.get(index + 1)?.start));
     let rank = |pause: &Range<u64>| {
         let is_late = pause.start >= start + LATE;
-        // Of early ones the last, however short; of late ones the longest, and of equally long ones the last.
+        // The last one of the early pauses, however short; the longest one of the late ones, and the last one of equally long ones.
         (is_late, if is_late { pause.end - pause.start } else { 0 }, pause.start)
     };
     pauses.max_by_key(rank)

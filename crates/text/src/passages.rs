@@ -92,7 +92,7 @@ pub fn closest<'p>(passages: &'p [Passage], meaning: &Embedding, count: usize) -
         .map(|passage| (passage, passage.embedding.cosine(meaning)))
         .filter(|(_, score)| *score > 0.0)
         .collect();
-    // Of equally close ones the earlier one.
+    // The earlier one of equally close ones comes first.
     let order = |one: &(&Passage, f32), other: &(&Passage, f32)| {
         other.1.total_cmp(&one.1).then_with(|| one.0.start_ms.cmp(&other.0.start_ms))
     };

@@ -24,7 +24,7 @@ pub struct WordPiece {
     end: u32,
 }
 
-/// What is read of the file `tokenizer.json`.
+/// The part of `tokenizer.json` that is read.
 #[derive(Deserialize)]
 struct File {
     model: FileModel,

@@ -98,7 +98,7 @@ impl<'a> Variable<'a> {
     }
 }
 
-/// What of the file is not read yet.
+/// The part of the file that is not read yet.
 struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {

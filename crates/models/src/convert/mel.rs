@@ -63,7 +63,7 @@ mod tests {
             assert!(strongest >= last, "band {band}");
             last = strongest;
         }
-        // Of the widest band, the sum over the frequencies is nearly the area.
+        // The sum of the widest band over the frequencies is nearly the area.
         let area = filters[(BANDS - 1) * FREQUENCIES..].iter().sum::<f32>() * STEP as f32;
         assert!((area - 1.0).abs() < 0.02, "{area}");
     }

@@ -107,7 +107,7 @@ impl Relational {
             let MediaTask { book, generation, window, .. } = candidate.task;
             let number = i64::from(window.unwrap_or_default());
             let arguments = values![book, i64::from(generation), number, candidate.wake_at, candidate.next_at(now)];
-            // In a statement of its own: one transaction for all would wait for others in another order than they for it.
+            // A statement for each window: a transaction over all of them could lock them in another order than other transactions do.
             if self.execute(sql, arguments).await? == 1 {
                 claimed.push(candidate.task);
             }
