@@ -168,7 +168,9 @@ fn availability(candidate: Candidate<'_>, state: Option<&ProviderStateRecord>, n
 /// How a provider is after the end of a call.
 pub fn after(state: &ProviderStateRecord, end: &CallEnd, fingerprint: &str, now: Timestamp) -> ProviderStateRecord {
     let was_probe = state.cools_until.is_some_and(|until| until <= now);
-    let next = ProviderStateRecord { probing_until: None, ..state.clone() };
+    // It was called with another configuration than the one that it refused, so that one is of the past.
+    let off_config = state.off_config.clone().filter(|refused| refused == fingerprint);
+    let next = ProviderStateRecord { probing_until: None, off_config, ..state.clone() };
     match end {
         CallEnd::Done | CallEnd::InputRefused | CallEnd::Poor => answered(next, now),
         CallEnd::RateLimited { retry_after } => {
