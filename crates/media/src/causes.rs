@@ -39,10 +39,10 @@ causes! {
     BUDGET_BOOK = "budget_book", "the next call would cost more than is left for the book", "raise its budget, or choose a provider without a price, and resume";
     /// The cap of a day.
     BUDGET_DAY = "budget_day", "the next call would cost more than is left for today", "wait for tomorrow (UTC), or raise the budget of a day in the providers file";
-    /// All providers rest.
-    COOLING = "cooling", "every provider of this step rests after failures", "wait, or enable another provider";
+    /// All providers cool.
+    COOLING = "cooling", "every provider of this step cools down after failures", "wait, or enable another provider";
     /// All providers are off.
-    PROVIDERS_OFF = "providers_off", "every provider of this step is off", "enable one, or mend its key or address in the providers file, and resume";
+    PROVIDERS_OFF = "providers_off", "every provider of this step is off", "enable one, or correct its key or address, and resume";
     /// The group has no provider.
     NO_PROVIDER = "no_provider", "no provider is configured for this step and group", "name another group, or add a provider to the providers file, and resume";
     /// A part of the sound is refused by all.
@@ -53,8 +53,8 @@ causes! {
     SPEECH_UNAVAILABLE = "speech_unavailable", "this machine cannot recognise speech", "see the worker's log for what is missing, or add another provider, and resume";
     /// A worker ends with it again and again.
     CRASHED = "crashed", "the worker ended five times in the middle of it", "see the worker's log, and resume";
-    /// The file cannot be decoded.
-    DECODE_FAILED = "decode_failed", "the file cannot be decoded", "upload another file";
+    /// The sound cannot be decoded.
+    DAMAGED = "damaged", "the sound of the file is damaged", "encode it again, and upload that";
     /// The file ends early.
     TRUNCATED = "truncated", "the file ends before its end", "upload it again";
     /// The file has no sound.
@@ -107,7 +107,7 @@ mod tests {
             assert!(!message.is_empty() && !action.is_empty() && !message.ends_with('.'), "{code}");
         }
         let cause = explain(codes::COOLING, Some("groq, until 12:00"));
-        assert_eq!(cause.message, "every provider of this step rests after failures: groq, until 12:00");
+        assert_eq!(cause.message, "every provider of this step cools down after failures: groq, until 12:00");
         assert_eq!(explain("of_a_newer_worker", None).message, "of_a_newer_worker");
     }
 }

@@ -184,7 +184,7 @@ fn tasks_of_a_book_and_its_progress_match_their_golden_files() {
         cost: vec![ProviderCost { currency: "USD".to_owned(), micro: 10_500 }],
         cause: Some(PipelineCause {
             code: "cooling".to_owned(),
-            message: "every provider of this step rests after failures".to_owned(),
+            message: "every provider of this step cools down after failures".to_owned(),
             action: "wait, or enable another provider".to_owned(),
         }),
         resumes_at: Some("2026-01-02T03:04:35.9Z".parse().unwrap()),
