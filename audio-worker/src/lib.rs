@@ -1,4 +1,4 @@
-//! Recordings in; transcripts, descriptions, categories and sentences that are searched out.
+//! Recordings in; transcripts, descriptions, categories, and sentences for the search out.
 //!
 //! ```text
 //!                ┌────────────────────── claim what is due, every 5 s and after each task ─────────────────────┐
@@ -33,6 +33,7 @@ pub mod program;
 mod progress;
 mod provider_list;
 pub mod providers;
+mod sounds;
 pub mod speech;
 mod worker;
 
@@ -57,6 +58,7 @@ pub use config::{Config, SharedArgs};
 use due::Due;
 use progress::Progress;
 use providers::{ProviderDeps, Providers};
+use sounds::Sounds;
 use worker::{Ends, Steps, Worker};
 
 /// Pause between two sweeps of calls that nobody settled.
@@ -124,6 +126,7 @@ pub async fn run(config: Config, shared: SharedArgs, deps: Deps, stop: Cancellat
     let steps = Steps {
         pipelines: pipelines.clone(),
         media: Arc::clone(&deps.media),
+        sounds: Sounds::default(),
         providers: providers.clone(),
         embeddings: Embeddings::new(shared.folder.clone(), runtime),
         shared,

@@ -19,7 +19,8 @@ const LIMIT: Duration = Duration::from_secs(30);
 #[derive(Clone)]
 pub struct Object {
     media: Arc<dyn Media>,
-    key: MediaKey,
+    /// Its key, which no other file ever has.
+    pub key: MediaKey,
     /// Its length.
     pub bytes: u64,
     /// Ends its reading.

@@ -19,6 +19,7 @@ use crate::SharedArgs;
 use crate::due::Due;
 use crate::progress::Progress;
 use crate::providers::Providers;
+use crate::sounds::Sounds;
 
 /// Recordings in which speech is looked for at the same time. Each needs a thread and some 30 MiB.
 const PLANS: usize = 2;
@@ -29,6 +30,8 @@ pub struct Steps {
     pub pipelines: Pipelines,
     /// The files of books.
     pub media: Arc<dyn Media>,
+    /// What the files are.
+    pub sounds: Sounds,
     /// Who transcribes and describes.
     pub providers: Providers,
     /// Makes embeddings.
@@ -99,7 +102,7 @@ impl Steps {
             None => Box::pin(self.step(&task)).await,
         };
         // Also after a failure: what it was is due again, or an admin has resumed it meanwhile.
-        self.due.look();
+        self.due.wake();
         match worked {
             Ok(outcome) => {
                 counter!("sightline_audio_tasks_total", "step" => task.step.as_str(), "outcome" => outcome)

@@ -15,7 +15,8 @@ use super::plan::READ_AGAIN;
 use super::steps::{Steps, Unfinished, Work, stopped};
 use crate::object::Object;
 use crate::providers::{Outcome, TranscribeJob, WindowAnswer};
-use crate::speech::recording::{self, Reader};
+use crate::sounds::Sounds;
+use crate::speech::recording::Reader;
 
 /// Samples in a millisecond.
 const SAMPLES_A_MS: u64 = 16;
@@ -133,7 +134,8 @@ impl Steps {
         let _cancel = cancelled.clone().drop_guard();
         let object = self.object(master, cancelled);
         let range = (window.start_ms * SAMPLES_A_MS, window.end_ms * SAMPLES_A_MS);
-        let reading = tokio::task::spawn_blocking(move || read(&object, range));
+        let sounds = self.sounds.clone();
+        let reading = tokio::task::spawn_blocking(move || read(&object, &sounds, range));
         reading.await.map_err(|error| MediaError::Damaged(format!("the thread that read a recording ended: {error}")))
     }
 
@@ -146,8 +148,8 @@ impl Steps {
 }
 
 /// Reads samples of a recording. Blocking.
-fn read(object: &Object, range: (u64, u64)) -> Result<Arc<[f32]>, Unreadable> {
-    let sound = recording::probe(object.source(), object.bytes)?;
+fn read(object: &Object, sounds: &Sounds, range: (u64, u64)) -> Result<Arc<[f32]>, Unreadable> {
+    let sound = sounds.of(object)?;
     let decoder = Decoder::open(object.source(), object.bytes, &sound)?;
     Ok(Reader::new(decoder).read(range)?.into())
 }
