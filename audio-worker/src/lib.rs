@@ -150,7 +150,7 @@ pub async fn run(config: Config, shared: SharedArgs, deps: Deps, stop: Cancellat
     let (result, ..) = tokio::join!(
         Box::pin(working),
         due.keep_publishing(&background),
-        provider_list::tell(&providers, &pipelines, &background),
+        provider_list::report(&providers, &pipelines, &background),
         provider_list::try_on_request(&providers, &pipelines, &background),
         sweep(&pipelines, &background),
         background.run_until_cancelled(measure_lag(&*deps.bus)),

@@ -40,7 +40,7 @@ pub struct Steps {
     pub shared: SharedArgs,
     /// Publishes what is due after a task.
     pub due: Due,
-    /// Tells how far books are.
+    /// Publishes how far books are.
     pub progress: Progress,
     /// Starts spans.
     pub traces: Traces,
@@ -135,7 +135,7 @@ impl Steps {
 
     async fn step(&self, task: &MediaTask) -> Work<&'static str> {
         let Some(record) = self.retrying(|| self.pipelines.take_step(task)).await? else { return Ok("not_due") };
-        self.progress.tell(&record).await;
+        self.progress.publish(&record).await;
         let work = self.retrying(|| self.work_on(&record));
         let (record, end) = match self.hold_step(record.clone(), work).await {
             Held::Done(record, Ok(end)) => (record, end),
@@ -175,7 +175,7 @@ impl Steps {
         };
         match stored {
             Some(stored) => {
-                self.progress.tell(&stored).await;
+                self.progress.publish(&stored).await;
                 Ok(outcome)
             }
             None => Ok("lost"),

@@ -54,7 +54,7 @@ impl Steps {
             WindowEnd::Text(answer) => self.finish_window(window, &answer).await,
             WindowEnd::Waits(until, cause) => {
                 if self.retrying(|| self.pipelines.release_window(window, until, &cause)).await? {
-                    self.tell(window.book).await?;
+                    self.publish_progress(window.book).await?;
                 }
                 Ok("waits")
             }
@@ -62,7 +62,7 @@ impl Steps {
                 let (code, detail) = (&cause.code, &cause.detail);
                 tracing::warn!(book.id = %window.book, window = window.n, code, detail, "a window of a book has failed");
                 if let Some(failed) = self.retrying(|| self.pipelines.fail_window(window, &cause)).await? {
-                    self.progress.tell(&failed).await;
+                    self.progress.publish(&failed).await;
                 }
                 Ok("failed")
             }
@@ -80,18 +80,18 @@ impl Steps {
             return Ok("waits");
         }
         if let Some(pipeline) = self.retrying(|| self.pipelines.finish_window(window, &result)).await? {
-            self.progress.tell(&pipeline).await;
+            self.progress.publish(&pipeline).await;
         }
         Ok("done")
     }
 
-    /// Tells how far a book is.
-    async fn tell(&self, book: BookId) -> Work<()> {
+    /// Publishes how far a book is.
+    async fn publish_progress(&self, book: BookId) -> Work<()> {
         let pipeline = self
             .retrying(|| async move { Ok::<_, MediaError>(self.pipelines.database().pipeline(book).await?) })
             .await?;
         if let Some(pipeline) = pipeline {
-            self.progress.tell(&pipeline).await;
+            self.progress.publish(&pipeline).await;
         }
         Ok(())
     }
