@@ -136,14 +136,7 @@ impl ProviderDesk {
             let now = self.now();
             let next = after(&known, end, fingerprint, now);
             // Most calls end well and change nothing.
-            if next == known {
-                return Ok(next);
-            }
-            if self.database.put_provider_state(&next, now).await? {
-                if known.cools_until.is_some() && next.cools_until.is_none() {
-                    // What waits for the end of this trial goes on now.
-                    self.database.wake_waiting(now).await?;
-                }
+            if next == known || self.database.put_provider_state(&next, now).await? {
                 return Ok(next);
             }
         }

@@ -12,6 +12,8 @@
 use jiff::{SignedDuration, Timestamp};
 use store::relational::ProviderStateRecord;
 
+use crate::steps::later;
+
 /// Failures in a row that cool a provider.
 const FAILURES: u32 = 3;
 /// First cooldown after failures, and after a 429 that does not say for how long.
@@ -22,6 +24,8 @@ const LONGEST_COOLDOWN: SignedDuration = SignedDuration::from_mins(10);
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
 /// Shortest time for which a 429 is believed.
 const SECOND: SignedDuration = SignedDuration::from_secs(1);
+/// Pause between two looks at a provider that somebody else tries after its cooldown.
+const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(5);
 
 /// How a call ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -159,7 +163,8 @@ fn availability(candidate: Candidate<'_>, state: Option<&ProviderStateRecord>, n
     }
     match (state.cools_until, state.probing_until) {
         (Some(until), _) if until > now => Availability::Cooling(until),
-        (Some(_), Some(until)) if until > now => Availability::Cooling(until),
+        // The trial may end at any moment, so what waits for it looks again soon.
+        (Some(_), Some(until)) if until > now => Availability::Cooling(until.min(later(now, LOOK_AGAIN))),
         (Some(_), _) => Availability::Probe,
         (None, _) => Availability::Free,
     }
