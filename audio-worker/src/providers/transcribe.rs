@@ -255,13 +255,9 @@ impl Providers {
                 doubtful = Some((heard, fault));
             }
         }
-        let (heard, fault) = doubtful.unwrap_or((Heard::default(), TranscriptFlag::NoSpeech));
-        if fault == TranscriptFlag::NoSpeech {
-            // What the engine itself takes for silence is none.
-            let silence = Heard { language: heard.language, segments: Vec::new() };
-            return Ok(Tried::Good(job.answer(turn.provider, key, silence, None)));
-        }
-        Ok(Tried::Doubtful(job.answer(turn.provider, key, heard, Some(fault))))
+        let (heard, flag) = doubtful.map_or_else(Default::default, |(heard, fault)| gate::kept(heard, fault));
+        let answer = job.answer(turn.provider, key, heard, flag);
+        Ok(if flag.is_none() { Tried::Good(answer) } else { Tried::Doubtful(answer) })
     }
 
     /// One attempt; again without each field to which the server objects.

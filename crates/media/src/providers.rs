@@ -20,7 +20,7 @@ const FAILURES: u32 = 3;
 const FIRST_COOLDOWN: SignedDuration = SignedDuration::from_secs(30);
 /// Longest cooldown after failures.
 const LONGEST_COOLDOWN: SignedDuration = SignedDuration::from_mins(10);
-/// How long a provider rests that wants money, and longest time for which a 429 is believed.
+/// Cooldown of a provider that wants money, and longest time for which a 429 is believed.
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
 /// Shortest time for which a 429 is believed.
 const SECOND: SignedDuration = SignedDuration::from_secs(1);

@@ -101,7 +101,11 @@ fn after_a_cooldown_one_call_tries_it() {
     assert_eq!(chosen(std::slice::from_ref(&over), None, &[]), Choice::Use { index: 0, probe: true });
     let probed = ProviderStateRecord { probing_until: Some(at(30)), ..over.clone() };
     assert_eq!(chosen(std::slice::from_ref(&probed), None, &[]), used(1));
-    assert_eq!(chosen(&[probed], None, &["speaches", "groq"]), Choice::Wait { until: at(5) }, "it may end at any moment");
+    assert_eq!(
+        chosen(&[probed], None, &["speaches", "groq"]),
+        Choice::Wait { until: at(5) },
+        "it may end at any moment"
+    );
     // Whoever tried it is gone.
     let lost = ProviderStateRecord { probing_until: Some(at(-1)), ..over };
     assert_eq!(chosen(&[lost], None, &[]), Choice::Use { index: 0, probe: true });
