@@ -1,4 +1,4 @@
-//! What the files of books are, of those that were read last: to find that out, some are read to their end, and each of a book's hundreds of
+//! What the files of books are, of those that were opened last: to find that out, some are read to their end, and each of a book's hundreds of
 //! windows needs it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,7 +12,7 @@ use crate::speech::recording::{self, RecordingError};
 /// Files that are remembered: more than the books that are transcribed at the same time.
 const KEPT: usize = 64;
 
-/// The facts of files, those that were read last at the end. Clones share them.
+/// The facts of files, those that were opened last at the end. Clones share them.
 #[derive(Clone, Default)]
 pub struct Sounds(Arc<Mutex<Vec<(MediaKey, Sound)>>>);
 
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_files_that_were_read_last_are_known() {
+    fn the_files_that_were_opened_last_are_known() {
         let sound = Sound {
             container: Container::Wav,
             codec: Codec::Pcm,
