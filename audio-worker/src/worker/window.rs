@@ -5,7 +5,6 @@ use std::sync::Arc;
 use contracts::{BookId, MediaTask};
 use jiff::Timestamp;
 use media::{Cause, MediaError, codes};
-use sound::Decoder;
 use store::relational::{AssetRecord, WindowRecord};
 use tokio_util::sync::CancellationToken;
 
@@ -13,10 +12,7 @@ use super::book::Unreadable;
 use super::held::Held;
 use super::plan::READ_AGAIN;
 use super::steps::{Steps, Unfinished, Work, stopped};
-use crate::object::Object;
 use crate::providers::{Outcome, TranscribeJob, WindowAnswer};
-use crate::sounds::Sounds;
-use crate::speech::recording::Reader;
 
 /// Samples in a millisecond.
 const SAMPLES_A_MS: u64 = 16;
@@ -135,8 +131,11 @@ impl Steps {
         let object = self.object(master, cancelled);
         let range = (window.start_ms * SAMPLES_A_MS, window.end_ms * SAMPLES_A_MS);
         let sounds = self.sounds.clone();
-        let reading = tokio::task::spawn_blocking(move || read(&object, &sounds, range));
-        reading.await.map_err(|error| MediaError::Damaged(format!("the thread that read a recording ended: {error}")))
+        let reading = tokio::task::spawn_blocking(move || sounds.read(object, range));
+        let samples = reading
+            .await
+            .map_err(|error| MediaError::Damaged(format!("the thread that read a recording ended: {error}")))?;
+        Ok(samples.map(Arc::from).map_err(Unreadable::from))
     }
 
     fn not_heard(&self, unreadable: Unreadable) -> WindowEnd {
@@ -145,11 +144,4 @@ impl Steps {
             Unreadable::Never(cause) => WindowEnd::Failed(cause),
         }
     }
-}
-
-/// Reads samples of a recording. Blocking.
-fn read(object: &Object, sounds: &Sounds, range: (u64, u64)) -> Result<Arc<[f32]>, Unreadable> {
-    let sound = sounds.of(object)?;
-    let decoder = Decoder::open(object.source(), object.bytes, &sound)?;
-    Ok(Reader::new(decoder).read(range)?.into())
 }
