@@ -51,6 +51,7 @@ use settings::{Check as _, SettingErrors};
 use store::Media;
 use store::relational::Relational;
 use text::Embeddings;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 pub use config::{Config, SharedArgs};
@@ -59,7 +60,7 @@ use due::Due;
 use progress::Progress;
 use providers::{ProviderDeps, Providers};
 use sounds::Sounds;
-use worker::{Ends, Steps, Worker};
+use worker::{PLANS, Shutdown, Steps, Worker};
 
 /// Pause between two sweeps of calls that nobody settled.
 const SWEEP_EVERY: std::time::Duration = std::time::Duration::from_secs(60);
@@ -133,7 +134,8 @@ pub async fn run(config: Config, shared: SharedArgs, deps: Deps, stop: Cancellat
         due: due.clone(),
         progress,
         traces: deps.traces.clone(),
-        ends: Ends::after(stop.clone()),
+        plans: Arc::new(Semaphore::new(PLANS)),
+        shutdown: Shutdown::after(stop.clone()),
     };
     let options = ConsumerOptions { max_in_flight: config.audio_tasks, ..ConsumerOptions::default() };
     let worker = Worker { bus: Arc::clone(&deps.bus), options, steps: Arc::new(steps), stop: stop.clone() };

@@ -25,7 +25,7 @@ impl Steps {
             Ok(found) => found,
             Err(unreadable) => return Ok(self.not_read(unreadable)),
         };
-        let Ok(permit) = self.ends.plans.clone().acquire_owned().await else {
+        let Ok(permit) = self.plans.clone().acquire_owned().await else {
             return Ok(StepEnd::Waits(self.pipelines.now(), stopped()));
         };
         let cancelled = CancellationToken::new();
