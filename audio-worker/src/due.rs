@@ -42,11 +42,11 @@ impl Due {
     }
 
     /// Something may be due now.
-    pub fn look(&self) {
+    pub fn wake(&self) {
         self.0.changed.notify_one();
     }
 
-    /// Publishes until `stop`: at once after [`Self::look`], and every five seconds.
+    /// Publishes until `stop`: at once after [`Self::wake`], and every five seconds.
     pub async fn keep_publishing(&self, stop: &CancellationToken) {
         let mut failing = false;
         loop {

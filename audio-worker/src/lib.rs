@@ -1,4 +1,4 @@
-//! Recordings in; transcripts, descriptions, categories and sentences that are searched out.
+//! Recordings in; transcripts, descriptions, categories, and sentences for the search out.
 //!
 //! ```text
 //!                ┌────────────────────── claim what is due, every 5 s and after each task ─────────────────────┐
@@ -33,6 +33,7 @@ pub mod program;
 mod progress;
 mod provider_list;
 pub mod providers;
+mod sounds;
 pub mod speech;
 mod worker;
 
@@ -50,6 +51,7 @@ use settings::{Check as _, SettingErrors};
 use store::Media;
 use store::relational::Relational;
 use text::Embeddings;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 pub use config::{Config, SharedArgs};
@@ -57,7 +59,8 @@ pub use config::{Config, SharedArgs};
 use due::Due;
 use progress::Progress;
 use providers::{ProviderDeps, Providers};
-use worker::{Ends, Steps, Worker};
+use sounds::Sounds;
+use worker::{PLANS, Shutdown, Steps, Worker};
 
 /// Pause between two sweeps of calls that nobody settled.
 const SWEEP_EVERY: std::time::Duration = std::time::Duration::from_secs(60);
@@ -124,13 +127,15 @@ pub async fn run(config: Config, shared: SharedArgs, deps: Deps, stop: Cancellat
     let steps = Steps {
         pipelines: pipelines.clone(),
         media: Arc::clone(&deps.media),
+        sounds: Sounds::default(),
         providers: providers.clone(),
         embeddings: Embeddings::new(shared.folder.clone(), runtime),
         shared,
         due: due.clone(),
         progress,
         traces: deps.traces.clone(),
-        ends: Ends::after(stop.clone()),
+        plans: Arc::new(Semaphore::new(PLANS)),
+        shutdown: Shutdown::after(stop.clone()),
     };
     let options = ConsumerOptions { max_in_flight: config.audio_tasks, ..ConsumerOptions::default() };
     let worker = Worker { bus: Arc::clone(&deps.bus), options, steps: Arc::new(steps), stop: stop.clone() };
@@ -147,7 +152,7 @@ pub async fn run(config: Config, shared: SharedArgs, deps: Deps, stop: Cancellat
     let (result, ..) = tokio::join!(
         Box::pin(working),
         due.keep_publishing(&background),
-        provider_list::tell(&providers, &pipelines, &background),
+        provider_list::report(&providers, &pipelines, &background),
         provider_list::try_on_request(&providers, &pipelines, &background),
         sweep(&pipelines, &background),
         background.run_until_cancelled(measure_lag(&*deps.bus)),

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::TryStreamExt as _;
@@ -19,17 +19,28 @@ const LIMIT: Duration = Duration::from_secs(30);
 #[derive(Clone)]
 pub struct Object {
     media: Arc<dyn Media>,
-    key: MediaKey,
+    /// Its key, which no other file ever has.
+    pub key: MediaKey,
     /// Its length.
     pub bytes: u64,
-    /// Ends its reading.
-    cancelled: CancellationToken,
+    /// Ends its reading. A file that stays open is read for one window after the other.
+    cancelled: Arc<Mutex<CancellationToken>>,
 }
 
 impl Object {
     /// A file that is read until `cancelled`.
     pub fn new(media: Arc<dyn Media>, key: MediaKey, bytes: u64, cancelled: CancellationToken) -> Self {
-        Self { media, key, bytes, cancelled }
+        Self { media, key, bytes, cancelled: Arc::new(Mutex::new(cancelled)) }
+    }
+
+    /// From now on its sources are read until the token of `other`.
+    pub fn read_like(&self, other: &Self) {
+        let cancelled = other.cancelled().clone();
+        *self.cancelled() = cancelled;
+    }
+
+    fn cancelled(&self) -> MutexGuard<'_, CancellationToken> {
+        self.cancelled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A source for a blocking thread of this runtime. It holds two ranges of a few MiB.
@@ -39,8 +50,8 @@ impl Object {
     }
 
     async fn read(&self, range: Range<u64>) -> io::Result<Vec<u8>> {
-        let reading = self.cancelled.run_until_cancelled(timeout(LIMIT, self.whole(range)));
-        match reading.await {
+        let cancelled = self.cancelled().clone();
+        match cancelled.run_until_cancelled(timeout(LIMIT, self.whole(range))).await {
             Some(Ok(content)) => content,
             Some(Err(_)) => Err(io::Error::from(io::ErrorKind::TimedOut)),
             None => Err(io::Error::other("nobody waits for the file any more")),

@@ -1,4 +1,4 @@
-//! Tells how far a book is, for those who watch it. What counts is in the database; an event that is lost is made up for by the next one.
+//! Publishes how far a book is, for those who watch it. What counts is in the database; an event that is lost is made up for by the next one.
 
 use std::sync::Arc;
 
@@ -21,19 +21,19 @@ impl Progress {
         Self { producer: bus.producer(), pipelines }
     }
 
-    /// Tells how far a book is now. Best effort.
-    pub async fn tell(&self, pipeline: &PipelineRecord) {
+    /// Publishes how far a book is now. Best effort.
+    pub async fn publish(&self, pipeline: &PipelineRecord) {
         let data = match self.pipelines.progress(pipeline).await {
             Ok(data) => data,
             Err(error) => {
-                tracing::debug!(%error, book.id = %pipeline.book, "the progress of a book is not told");
+                tracing::debug!(%error, book.id = %pipeline.book, "the progress of a book is not published");
                 return;
             }
         };
         let event = MediaProgressEvent { id: Uuid::now_v7(), data };
         // It is sent also if nobody awaits the acknowledgement.
         if let Err(error) = self.producer.send(TopicRole::MediaProgress, event.to_message()).map(drop) {
-            tracing::debug!(%error, book.id = %pipeline.book, "the progress of a book is not told");
+            tracing::debug!(%error, book.id = %pipeline.book, "the progress of a book is not published");
         }
     }
 }

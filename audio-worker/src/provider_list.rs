@@ -1,4 +1,4 @@
-//! Tells the database which providers this worker has, and tries one when an admin asks for it: the file and the keys are only here.
+//! Reports to the database which providers this worker has, and tries one when an admin asks for it: the file and the keys are only here.
 
 use std::time::Duration;
 
@@ -11,18 +11,18 @@ use tokio_util::sync::CancellationToken;
 use crate::providers::{Listed, Probe, Providers};
 
 /// Pause between two reports. Who reads them believes each for two minutes.
-const TELL_EVERY: Duration = Duration::from_secs(30);
+const REPORT_EVERY: Duration = Duration::from_secs(30);
 /// Pause between two looks for a request of an admin, who waits for the answer.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Tells of the providers at once and then regularly, until `stop`.
-pub async fn tell(providers: &Providers, pipelines: &Pipelines, stop: &CancellationToken) {
+/// Reports the providers at once and then regularly, until `stop`.
+pub async fn report(providers: &Providers, pipelines: &Pipelines, stop: &CancellationToken) {
     let listed = providers.listed();
-    let tell_once = || async { put(&listed, pipelines).await };
-    if let Err(error) = tell_once().await {
+    let report_once = || async { put(&listed, pipelines).await };
+    if let Err(error) = report_once().await {
         tracing::warn!(%error, "the list of providers is not stored; trying again");
     }
-    repeat(TELL_EVERY, stop, "the list of providers is not stored; trying again", tell_once).await;
+    repeat(REPORT_EVERY, stop, "the list of providers is not stored; trying again", report_once).await;
 }
 
 async fn put(listed: &[Listed], pipelines: &Pipelines) -> Result<(), MediaError> {

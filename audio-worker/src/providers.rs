@@ -36,7 +36,7 @@ mod pieces;
 mod probe;
 mod prompts;
 mod provider;
-mod search;
+mod selection;
 mod text_gate;
 mod transcribe;
 mod wav;

@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::consumer::task_of;
 
-pub use steps::{Ends, Steps};
+pub use steps::{PLANS, Shutdown, Steps};
 
 /// How long tasks go on after a stop. What is then not done goes back to the database, and the log waits for less than that.
 const GRACE: Duration = Duration::from_secs(14);

@@ -20,7 +20,7 @@ def broken($development):
   if (once or .key == "dev" | not) and .value.healthcheck.test == null then "no health check" else empty end,
   if (.value.healthcheck.test // []) | join(" ") | test("mongosh|kafka-") then "its check starts Java or Node" else empty end,
   if .value.image // "" | test(":(latest|[0-9]+)$|^[^:]*$") then "a floating image" else empty end,
-  if (.value.image | IN("sightline:dev", "sightline-camera:dev")) and .value.pull_policy != "never"
+  if (.value.image | IN("sightline:dev", "sightline-camera:dev", "sightline-audio-models:dev")) and .value.pull_policy != "never"
   then "our image would be looked for in a registry" else empty end,
   if any(values; is_password) then "a password in its settings" else empty end,
   if (.key | IN("mongodb", "postgres", "redis")) and ((.value.ports // []) != [] or (.value.networks | keys) != ["data"])

@@ -12,8 +12,8 @@ use super::file::Kind;
 use super::http::{Billed, CallFailure};
 use super::map_reduce::{Draft, Writer, Written};
 use super::outcome::{Description, Outcome};
-use super::provider::Runs;
-use super::search::{Next, Search, Turn};
+use super::provider::Backend;
+use super::selection::{Next, Selection, Turn};
 use super::text_gate::TextFault;
 use super::{Providers, language};
 
@@ -78,11 +78,11 @@ impl Providers {
     /// # Errors
     /// When the database cannot be used.
     pub async fn describe(&self, job: &DescribeJob<'_>) -> Result<Outcome<Description>, MediaError> {
-        let mut search = Search::default();
+        let mut selection = Selection::default();
         let mut kept: Option<Description> = None;
         loop {
             let step = MediaStep::Summarise;
-            let next = self.next(&self.0.describe, step, job.group, &mut search, codes::DESCRIPTION_REFUSED).await?;
+            let next = self.next(&self.0.describe, step, job.group, &mut selection, codes::DESCRIPTION_REFUSED).await?;
             let turn = match next {
                 Next::Call(turn) => turn,
                 Next::Stop(stopped) => return Ok(kept.map_or(stopped, Outcome::Done)),
@@ -91,11 +91,11 @@ impl Providers {
             match self.try_book(&turn, job).await? {
                 Tried::Good(description) => return Ok(Outcome::Done(description)),
                 Tried::Doubtful(description, fault) => {
-                    search.refused(provider, format!("its text is doubtful ({})", fault.as_str()));
+                    selection.refused(provider, format!("its text is doubtful ({})", fault.as_str()));
                     kept = kept.or(Some(description));
                 }
-                Tried::Refused(text) => search.refused(provider, text),
-                Tried::Failed { text, cools } => search.failed(provider, text, cools),
+                Tried::Refused(text) => selection.refused(provider, text),
+                Tried::Failed { text, cools } => selection.failed(provider, text, cools),
                 Tried::Stop(stopped) => return Ok(kept.map_or(stopped, Outcome::Done)),
             }
         }
@@ -103,8 +103,8 @@ impl Providers {
 
     async fn try_book(&self, turn: &Turn<'_>, job: &DescribeJob<'_>) -> Result<Tried, MediaError> {
         match (&turn.provider.engine, &turn.provider.entry.kind) {
-            (Ok(Runs::Extract), _) => self.by_extract(turn, job).await,
-            (Ok(Runs::Server), Kind::OpenAi(server)) => {
+            (Ok(Backend::Extract), _) => self.by_extract(turn, job).await,
+            (Ok(Backend::Server), Kind::OpenAi(server)) => {
                 let writer = Writer { providers: self, turn, job, server, language: job.written_in() };
                 Ok(match writer.write().await? {
                     Written::Good(draft) => Tried::Good(described(turn, draft, None)),

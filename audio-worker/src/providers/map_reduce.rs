@@ -23,7 +23,7 @@ use super::http::CallFailure;
 use super::openai::chat::{self, ChatRequest};
 use super::openai::chat_answer::{after_thoughts, object};
 use super::pieces::{cut, pieces, tokens};
-use super::search::Turn;
+use super::selection::Turn;
 use super::text_gate::{TextFault, description_fault, fitted, note_fault};
 use super::{Providers, prompts};
 

@@ -23,7 +23,7 @@ pub(super) struct Provider {
     /// What the file says.
     pub entry: Entry,
     /// What runs behind it, or why it cannot run here.
-    pub engine: Result<Runs, String>,
+    pub engine: Result<Backend, String>,
     /// The fields that its server does not know.
     pub left_out: LeftOut,
     /// One permit for each call at the same time.
@@ -31,7 +31,7 @@ pub(super) struct Provider {
 }
 
 /// What runs behind a provider.
-pub(super) enum Runs {
+pub(super) enum Backend {
     /// Whisper in this process.
     Whisper(Engine),
     /// A server.
@@ -48,10 +48,10 @@ impl Provider {
                 let engine = whisper.clone().and_then(|engine| knows(&engine, model).map(|()| engine));
                 // More windows would wait in the engine.
                 let sessions = engine.as_ref().map_or(1, Engine::sessions);
-                (engine.map(Runs::Whisper), sessions)
+                (engine.map(Backend::Whisper), sessions)
             }
-            Kind::OpenAi(server) => (Ok(Runs::Server), server.concurrency),
-            Kind::Extract => (Ok(Runs::Extract), 1),
+            Kind::OpenAi(server) => (Ok(Backend::Server), server.concurrency),
+            Kind::Extract => (Ok(Backend::Extract), 1),
         };
         Self { entry, engine, left_out: LeftOut::default(), permits: Semaphore::new(calls) }
     }

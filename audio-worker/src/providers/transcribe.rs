@@ -13,8 +13,8 @@ use super::file::{Kind, OpenAi};
 use super::http::{Billed, CallFailure};
 use super::openai::audio::{self, AudioRequest};
 use super::outcome::{Outcome, WindowAnswer};
-use super::provider::{Provider, Runs};
-use super::search::{Next, Search, Turn};
+use super::provider::{Backend, Provider};
+use super::selection::{Next, Selection, Turn};
 use super::{Providers, language, wav};
 use crate::speech::{Engine, Heard, Judged, SpeechError, SpeechOptions, gate};
 
@@ -72,7 +72,7 @@ impl TranscribeJob<'_> {
 
     /// The name of the model that a provider uses for this job, and what stands for it in the key of a checkpoint.
     fn model<'p>(&self, provider: &'p Provider) -> (&'p str, &'p str) {
-        if let Ok(Runs::Whisper(engine)) = &provider.engine
+        if let Ok(Backend::Whisper(engine)) = &provider.engine
             && let Ok(model) = engine.model(&self.options(provider))
         {
             return (&model.name, &model.sha256);
@@ -126,11 +126,11 @@ impl Providers {
     /// When the database cannot be used.
     pub async fn transcribe(&self, job: &TranscribeJob<'_>) -> Result<Outcome<WindowAnswer>, MediaError> {
         let providers = &self.0.transcribe;
-        let mut search = Search::default();
+        let mut selection = Selection::default();
         let mut kept: Option<WindowAnswer> = None;
         loop {
             let step = MediaStep::Transcribe;
-            let next = self.next(providers, step, job.group, &mut search, codes::WINDOW_REFUSED).await?;
+            let next = self.next(providers, step, job.group, &mut selection, codes::WINDOW_REFUSED).await?;
             let turn = match next {
                 Next::Call(turn) => turn,
                 Next::Stop(stopped) => {
@@ -144,11 +144,11 @@ impl Providers {
                 Tried::Good(answer) => return Ok(Outcome::Done(answer)),
                 Tried::Doubtful(answer) => {
                     let flag = answer.flag.map_or("", TranscriptFlag::as_str);
-                    search.refused(provider, format!("its text is doubtful ({flag})"));
+                    selection.refused(provider, format!("its text is doubtful ({flag})"));
                     kept = kept.or(Some(answer));
                 }
-                Tried::Refused(text) => search.refused(provider, text),
-                Tried::Failed { text, cools } => search.failed(provider, text, cools),
+                Tried::Refused(text) => selection.refused(provider, text),
+                Tried::Failed { text, cools } => selection.failed(provider, text, cools),
                 Tried::Stop(stopped) => return Ok(kept.map_or(stopped, Outcome::Done)),
             }
         }
@@ -185,8 +185,8 @@ impl Providers {
             return Ok(Tried::Good(answer));
         }
         match (&provider.engine, &provider.entry.kind) {
-            (Ok(Runs::Whisper(engine)), _) => self.by_whisper(turn, job, key, engine).await,
-            (Ok(Runs::Server), Kind::OpenAi(server)) => self.by_server(turn, job, key, server).await,
+            (Ok(Backend::Whisper(engine)), _) => self.by_whisper(turn, job, key, engine).await,
+            (Ok(Backend::Server), Kind::OpenAi(server)) => self.by_server(turn, job, key, server).await,
             _ => Ok(Tried::Refused("it does not transcribe".to_owned())),
         }
     }
@@ -255,13 +255,9 @@ impl Providers {
                 doubtful = Some((heard, fault));
             }
         }
-        let (heard, fault) = doubtful.unwrap_or((Heard::default(), TranscriptFlag::NoSpeech));
-        if fault == TranscriptFlag::NoSpeech {
-            // What the engine itself takes for silence is none.
-            let silence = Heard { language: heard.language, segments: Vec::new() };
-            return Ok(Tried::Good(job.answer(turn.provider, key, silence, None)));
-        }
-        Ok(Tried::Doubtful(job.answer(turn.provider, key, heard, Some(fault))))
+        let (heard, flag) = doubtful.map_or_else(Default::default, |(heard, fault)| gate::kept(heard, fault));
+        let answer = job.answer(turn.provider, key, heard, flag);
+        Ok(if flag.is_none() { Tried::Good(answer) } else { Tried::Doubtful(answer) })
     }
 
     /// One attempt; again without each field to which the server objects.

@@ -205,14 +205,11 @@ fn passed(heard: Heard, window: Duration) -> Judged {
     Judged { heard: heard.clamped(window), flag: None }
 }
 
-/// Of two doubtful texts the shorter one: the longer one repeats itself more. What the engine itself takes for silence is none.
+/// Of two doubtful texts the shorter one: the longer one repeats itself more.
 fn better(first: (Heard, TranscriptFlag), second: (Heard, TranscriptFlag), window: Duration) -> Judged {
-    let (heard, flag) = if second.0.text().len() <= first.0.text().len() { second } else { first };
-    if flag == TranscriptFlag::NoSpeech {
-        let silence = Heard { language: heard.language, segments: Vec::new() };
-        return passed(silence, window);
-    }
-    Judged { heard: heard.clamped(window), flag: Some(flag) }
+    let (heard, fault) = if second.0.text().len() <= first.0.text().len() { second } else { first };
+    let (heard, flag) = gate::kept(heard, fault);
+    Judged { heard: heard.clamped(window), flag }
 }
 
 #[cfg(test)]

@@ -58,6 +58,14 @@ pub fn fault(heard: &Heard, window: Duration) -> Option<TranscriptFlag> {
     None
 }
 
+/// What is kept of a text with a fault, if no better one comes. What the engine itself takes for silence is silence.
+pub fn kept(heard: Heard, fault: TranscriptFlag) -> (Heard, Option<TranscriptFlag>) {
+    if fault == TranscriptFlag::NoSpeech {
+        return (Heard { language: heard.language, segments: Vec::new() }, None);
+    }
+    (heard, Some(fault))
+}
+
 /// Whisper sees half a minute even of a short window, so an end may be past the window; a start may not.
 fn is_outside(segment: &HeardSegment, window: Duration) -> bool {
     segment.start > window + SLACK || segment.end < segment.start

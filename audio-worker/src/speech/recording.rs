@@ -119,13 +119,17 @@ impl Reader {
         Self { decoder, block: None, decoded: 0 }
     }
 
+    /// The first sample that it reads without going back.
+    pub fn position(&self) -> u64 {
+        self.block.as_ref().map_or(self.decoded, |block| block.start)
+    }
+
     /// The samples from `start` to `end`; fewer if the recording ends before.
     ///
     /// # Errors
     /// A refusal, or the failure of the source.
     pub fn read(&mut self, (start, end): (u64, u64)) -> Result<Vec<f32>, SoundError> {
-        let available = self.block.as_ref().map_or(self.decoded, |block| block.start);
-        if start < available || start > self.decoded.saturating_add(SKIPPED) {
+        if start < self.position() || start > self.decoded.saturating_add(SKIPPED) {
             self.decoder.seek(time_of(start))?;
             (self.block, self.decoded) = (None, start);
         }

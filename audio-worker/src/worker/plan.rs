@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::book::Unreadable;
 use super::steps::{StepEnd, Steps, stopped};
 use crate::object::Object;
+use crate::sounds::Sounds;
 use crate::speech::recording::{self, Plan};
 use crate::speech::{FolderArgs, OnnxArgs, Vad};
 
@@ -24,16 +25,16 @@ impl Steps {
             Ok(found) => found,
             Err(unreadable) => return Ok(self.not_read(unreadable)),
         };
-        let Ok(permit) = self.ends.plans.clone().acquire_owned().await else {
+        let Ok(permit) = self.plans.clone().acquire_owned().await else {
             return Ok(StepEnd::Waits(self.pipelines.now(), stopped()));
         };
         let cancelled = CancellationToken::new();
         // Dropping this future ends the thread with its next block.
         let _cancel = cancelled.clone().drop_guard();
         let object = self.object(&master, cancelled.clone());
-        let (folder, onnx) = (self.shared.folder.clone(), self.shared.onnx.clone());
+        let (sounds, folder, onnx) = (self.sounds.clone(), self.shared.folder.clone(), self.shared.onnx.clone());
         let planning = tokio::task::spawn_blocking(move || {
-            let planned = listen(&object, &folder, &onnx, &cancelled);
+            let planned = listen(&object, &sounds, &folder, &onnx, &cancelled);
             drop(permit);
             planned
         });
@@ -61,11 +62,12 @@ impl Steps {
 /// Decodes a recording to its end, and finds speech in it. Blocking.
 fn listen(
     object: &Object,
+    sounds: &Sounds,
     folder: &FolderArgs,
     onnx: &OnnxArgs,
     cancelled: &CancellationToken,
 ) -> Result<Plan, Unreadable> {
-    let sound = recording::probe(object.source(), object.bytes)?;
+    let sound = sounds.of(object)?;
     let mut vad = Vad::open(folder, onnx)?;
     let mut decoder = Decoder::open(object.source(), object.bytes, &sound)?;
     Ok(recording::plan(&mut decoder, &mut vad, |_| !cancelled.is_cancelled())?)

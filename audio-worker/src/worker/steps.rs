@@ -19,9 +19,10 @@ use crate::SharedArgs;
 use crate::due::Due;
 use crate::progress::Progress;
 use crate::providers::Providers;
+use crate::sounds::Sounds;
 
 /// Recordings in which speech is looked for at the same time. Each needs a thread and some 30 MiB.
-const PLANS: usize = 2;
+pub const PLANS: usize = 2;
 
 /// What the steps need.
 pub struct Steps {
@@ -29,6 +30,8 @@ pub struct Steps {
     pub pipelines: Pipelines,
     /// The files of books.
     pub media: Arc<dyn Media>,
+    /// The files that were opened last.
+    pub sounds: Sounds,
     /// Who transcribes and describes.
     pub providers: Providers,
     /// Makes embeddings.
@@ -37,28 +40,28 @@ pub struct Steps {
     pub shared: SharedArgs,
     /// Publishes what is due after a task.
     pub due: Due,
-    /// Tells how far books are.
+    /// Publishes how far books are.
     pub progress: Progress,
     /// Starts spans.
     pub traces: Traces,
-    /// When these end.
-    pub ends: Ends,
+    /// Permits for recordings in which speech is looked for: [`PLANS`].
+    pub plans: Arc<Semaphore>,
+    /// How the service stops.
+    pub shutdown: Shutdown,
 }
 
-/// When the work ends.
-pub struct Ends {
+/// How the service stops, in two steps.
+pub struct Shutdown {
     /// No task is begun any more.
     stop: CancellationToken,
     /// What is not done is given back.
     give_up: CancellationToken,
-    /// Permits for recordings in which speech is looked for.
-    pub(super) plans: Arc<Semaphore>,
 }
 
-impl Ends {
-    /// Work that ends some time after `stop`.
+impl Shutdown {
+    /// One that begins with `stop`.
     pub fn after(stop: CancellationToken) -> Self {
-        Self { stop, give_up: CancellationToken::new(), plans: Arc::new(Semaphore::new(PLANS)) }
+        Self { stop, give_up: CancellationToken::new() }
     }
 }
 
@@ -88,7 +91,7 @@ pub(super) type Work<T> = Result<T, Unfinished>;
 impl Steps {
     /// Does a task. `false` if its message is to be delivered again.
     pub async fn run(&self, task: MediaTask, traceparent: Option<&str>) -> bool {
-        if self.ends.stop.is_cancelled() {
+        if self.shutdown.stop.is_cancelled() {
             return false;
         }
         let mut span = self.traces.consumer("work on a book", traceparent, None);
@@ -99,7 +102,7 @@ impl Steps {
             None => Box::pin(self.step(&task)).await,
         };
         // Also after a failure: what it was is due again, or an admin has resumed it meanwhile.
-        self.due.look();
+        self.due.wake();
         match worked {
             Ok(outcome) => {
                 counter!("sightline_audio_tasks_total", "step" => task.step.as_str(), "outcome" => outcome)
@@ -117,22 +120,22 @@ impl Steps {
 
     /// From now on, what is not done is given back.
     pub fn give_up(&self) {
-        self.ends.give_up.cancel();
+        self.shutdown.give_up.cancel();
     }
 
     /// Whether work is given back.
     pub fn gives_up(&self) -> bool {
-        self.ends.give_up.is_cancelled()
+        self.shutdown.give_up.is_cancelled()
     }
 
     /// Resolves when work is given back.
     pub(super) async fn given_up(&self) {
-        self.ends.give_up.cancelled().await;
+        self.shutdown.give_up.cancelled().await;
     }
 
     async fn step(&self, task: &MediaTask) -> Work<&'static str> {
         let Some(record) = self.retrying(|| self.pipelines.take_step(task)).await? else { return Ok("not_due") };
-        self.progress.tell(&record).await;
+        self.progress.publish(&record).await;
         let work = self.retrying(|| self.work_on(&record));
         let (record, end) = match self.hold_step(record.clone(), work).await {
             Held::Done(record, Ok(end)) => (record, end),
@@ -172,7 +175,7 @@ impl Steps {
         };
         match stored {
             Some(stored) => {
-                self.progress.tell(&stored).await;
+                self.progress.publish(&stored).await;
                 Ok(outcome)
             }
             None => Ok("lost"),
@@ -186,7 +189,7 @@ impl Steps {
     {
         let retries = counter!("sightline_audio_retries_total", "operation" => "store");
         let mut retry =
-            Retry::new("the work on a book cannot be stored", backoff::STORE, &self.ends.stop).counted(retries);
+            Retry::new("the work on a book cannot be stored", backoff::STORE, &self.shutdown.stop).counted(retries);
         loop {
             match work().await {
                 Ok(done) => return Ok(done),

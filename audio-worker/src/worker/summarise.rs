@@ -62,8 +62,8 @@ impl Steps {
         if !stored.is_empty() {
             return Ok(Ok(stored));
         }
-        let segments = self.pipelines.transcript(record.book).await?.unwrap_or_default();
-        let sentences = sentences_of(&segments);
+        // The segments, with the times of all words, are not kept while the sentences are embedded.
+        let sentences = sentences_of(&self.pipelines.transcript(record.book).await?.unwrap_or_default());
         let mut passages = Vec::with_capacity(sentences.len());
         for chunk in sentences.chunks(AT_ONCE) {
             match self.embed(chunk.iter().map(|sentence| sentence.text.clone()).collect()).await {

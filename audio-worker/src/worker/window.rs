@@ -5,7 +5,6 @@ use std::sync::Arc;
 use contracts::{BookId, MediaTask};
 use jiff::Timestamp;
 use media::{Cause, MediaError, codes};
-use sound::Decoder;
 use store::relational::{AssetRecord, WindowRecord};
 use tokio_util::sync::CancellationToken;
 
@@ -13,9 +12,7 @@ use super::book::Unreadable;
 use super::held::Held;
 use super::plan::READ_AGAIN;
 use super::steps::{Steps, Unfinished, Work, stopped};
-use crate::object::Object;
 use crate::providers::{Outcome, TranscribeJob, WindowAnswer};
-use crate::speech::recording::{self, Reader};
 
 /// Samples in a millisecond.
 const SAMPLES_A_MS: u64 = 16;
@@ -53,7 +50,7 @@ impl Steps {
             WindowEnd::Text(answer) => self.finish_window(window, &answer).await,
             WindowEnd::Waits(until, cause) => {
                 if self.retrying(|| self.pipelines.release_window(window, until, &cause)).await? {
-                    self.tell(window.book).await?;
+                    self.publish_progress(window.book).await?;
                 }
                 Ok("waits")
             }
@@ -61,7 +58,7 @@ impl Steps {
                 let (code, detail) = (&cause.code, &cause.detail);
                 tracing::warn!(book.id = %window.book, window = window.n, code, detail, "a window of a book has failed");
                 if let Some(failed) = self.retrying(|| self.pipelines.fail_window(window, &cause)).await? {
-                    self.progress.tell(&failed).await;
+                    self.progress.publish(&failed).await;
                 }
                 Ok("failed")
             }
@@ -79,18 +76,18 @@ impl Steps {
             return Ok("waits");
         }
         if let Some(pipeline) = self.retrying(|| self.pipelines.finish_window(window, &result)).await? {
-            self.progress.tell(&pipeline).await;
+            self.progress.publish(&pipeline).await;
         }
         Ok("done")
     }
 
-    /// Tells how far a book is.
-    async fn tell(&self, book: BookId) -> Work<()> {
+    /// Publishes how far a book is.
+    async fn publish_progress(&self, book: BookId) -> Work<()> {
         let pipeline = self
             .retrying(|| async move { Ok::<_, MediaError>(self.pipelines.database().pipeline(book).await?) })
             .await?;
         if let Some(pipeline) = pipeline {
-            self.progress.tell(&pipeline).await;
+            self.progress.publish(&pipeline).await;
         }
         Ok(())
     }
@@ -133,8 +130,12 @@ impl Steps {
         let _cancel = cancelled.clone().drop_guard();
         let object = self.object(master, cancelled);
         let range = (window.start_ms * SAMPLES_A_MS, window.end_ms * SAMPLES_A_MS);
-        let reading = tokio::task::spawn_blocking(move || read(&object, range));
-        reading.await.map_err(|error| MediaError::Damaged(format!("the thread that read a recording ended: {error}")))
+        let sounds = self.sounds.clone();
+        let reading = tokio::task::spawn_blocking(move || sounds.read(object, range));
+        let samples = reading
+            .await
+            .map_err(|error| MediaError::Damaged(format!("the thread that read a recording ended: {error}")))?;
+        Ok(samples.map(Arc::from).map_err(Unreadable::from))
     }
 
     fn not_heard(&self, unreadable: Unreadable) -> WindowEnd {
@@ -143,11 +144,4 @@ impl Steps {
             Unreadable::Never(cause) => WindowEnd::Failed(cause),
         }
     }
-}
-
-/// Reads samples of a recording. Blocking.
-fn read(object: &Object, range: (u64, u64)) -> Result<Arc<[f32]>, Unreadable> {
-    let sound = recording::probe(object.source(), object.bytes)?;
-    let decoder = Decoder::open(object.source(), object.bytes, &sound)?;
-    Ok(Reader::new(decoder).read(range)?.into())
 }

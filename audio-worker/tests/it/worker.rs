@@ -62,6 +62,22 @@ async fn after_a_crash_only_the_windows_in_flight_are_done_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn windows_that_wait_for_a_cooldown_all_go_on_after_it() {
+    let cooling = Reply::status(429).with("retry-after", 5);
+    let (server, book) = (FakeServer::always(cooling).await, TestPipeline::new(euros(12)).await);
+    book.planned(&WINDOWS).await;
+    let worker = book.worker(&server);
+    eventually("the book waits", async || book.record().await.cause.as_deref() == Some("cooling")).await;
+    server.answers(Reply::text(SENTENCE));
+    book.clock.advance(Duration::from_secs(6));
+    // One of them tries the provider, and the others must not wait for as long as a trial may take.
+    eventually("one is done", async || book.record().await.windows_done > 0).await;
+    book.clock.advance(Duration::from_secs(6));
+    eventually("the transcription is done", async || book.record().await.step == MediaStep::Summarise).await;
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_that_was_replaced_is_not_transcribed_as_the_one_before() {
     let (server, book) = (FakeServer::always(Reply::text(SENTENCE)).await, TestPipeline::new(euros(12)).await);
     book.planned(&WINDOWS).await;

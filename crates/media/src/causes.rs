@@ -53,8 +53,8 @@ causes! {
     SPEECH_UNAVAILABLE = "speech_unavailable", "this machine cannot recognise speech", "see the worker's log for what is missing, or add another provider, and resume";
     /// A worker ends with it again and again.
     CRASHED = "crashed", "the worker ended five times in the middle of it", "see the worker's log, and resume";
-    /// The file cannot be decoded.
-    DECODE_FAILED = "decode_failed", "the file cannot be decoded", "upload another file";
+    /// The sound cannot be decoded.
+    DAMAGED = "damaged", "the sound of the file is damaged", "encode it again, and upload that";
     /// The file ends early.
     TRUNCATED = "truncated", "the file ends before its end", "upload it again";
     /// The file has no sound.

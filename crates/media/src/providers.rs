@@ -13,6 +13,8 @@
 use jiff::{SignedDuration, Timestamp};
 use store::relational::ProviderStateRecord;
 
+use crate::steps::later;
+
 /// Failures in a row that cool a provider.
 const FAILURES: u32 = 3;
 /// First cooldown after failures, and after a 429 that does not say for how long.
@@ -23,6 +25,8 @@ const LONGEST_COOLDOWN: SignedDuration = SignedDuration::from_mins(10);
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
 /// The shortest cooldown that a 429 can ask for.
 const SECOND: SignedDuration = SignedDuration::from_secs(1);
+/// Pause between two looks at a provider that somebody else tries after its cooldown.
+const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(5);
 
 /// How a call ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -160,7 +164,8 @@ fn availability(candidate: Candidate<'_>, state: Option<&ProviderStateRecord>, n
     }
     match (state.cools_until, state.probing_until) {
         (Some(until), _) if until > now => Availability::Cooling(until),
-        (Some(_), Some(until)) if until > now => Availability::Cooling(until),
+        // The trial may end at any moment, so what waits for it looks again soon.
+        (Some(_), Some(until)) if until > now => Availability::Cooling(until.min(later(now, LOOK_AGAIN))),
         (Some(_), _) => Availability::Probe,
         (None, _) => Availability::Free,
     }
@@ -169,7 +174,9 @@ fn availability(candidate: Candidate<'_>, state: Option<&ProviderStateRecord>, n
 /// State of a provider after the end of a call.
 pub fn after(state: &ProviderStateRecord, end: &CallEnd, fingerprint: &str, now: Timestamp) -> ProviderStateRecord {
     let was_probe = state.cools_until.is_some_and(|until| until <= now);
-    let next = ProviderStateRecord { probing_until: None, ..state.clone() };
+    // It was called with another configuration than the one that it refused, so that one is of the past.
+    let off_config = state.off_config.clone().filter(|refused| refused == fingerprint);
+    let next = ProviderStateRecord { probing_until: None, off_config, ..state.clone() };
     match end {
         CallEnd::Done | CallEnd::InputRefused | CallEnd::Poor => answered(next, now),
         CallEnd::RateLimited { retry_after } => {

@@ -27,15 +27,15 @@ impl Shop {
         Ok(book)
     }
 
-    /// Begins the work on the file of a book, unless it has begun. With another file than before it begins again.
+    /// Begins the work on the file of a book, if it has one and the work has not begun. With another file than before it begins again.
     pub(crate) async fn begin_pipeline(&self, book: BookId) -> Result<(), ShopError> {
         let Some(pipelines) = self.pipelines() else { return Ok(()) };
-        let source = self.source(book).await?;
-        if self.database().pipeline(book).await?.is_some_and(|known| known.source == source) {
+        let Some(source) = self.source(book).await? else { return Ok(()) };
+        if self.database().pipeline(book).await?.is_some_and(|known| known.source == Some(source)) {
             // What has failed is resumed by an admin, and not by a repeat of the upload's end.
             return Ok(());
         }
-        pipelines.start(book, source, None).await?;
+        pipelines.start(book, Some(source), None).await?;
         Ok(())
     }
 

@@ -89,7 +89,10 @@ fn what_is_off_is_not_called_until_it_is_changed() {
     let refused = after(&known("here"), &CallEnd::Unauthorised, KEY, now());
     assert_eq!(chosen(std::slice::from_ref(&refused), None, &[]), used(1));
     let other_key = [Candidate { fingerprint: "another key", ..candidates()[0] }];
-    assert_eq!(choose(&other_key, &[refused], None, &[], now()), used(0));
+    assert_eq!(choose(&other_key, std::slice::from_ref(&refused), None, &[], now()), used(0));
+    // A call that began before the refusal does not end it; one with another key does.
+    assert!(after(&refused, &CallEnd::Done, KEY, now()).off_config.is_some());
+    assert_eq!(after(&refused, &CallEnd::Done, "another key", now()).off_config, None);
 }
 
 #[test]
@@ -98,7 +101,11 @@ fn after_a_cooldown_one_call_probes_it() {
     assert_eq!(chosen(std::slice::from_ref(&over), None, &[]), Choice::Use { index: 0, probe: true });
     let probed = ProviderStateRecord { probing_until: Some(at(30)), ..over.clone() };
     assert_eq!(chosen(std::slice::from_ref(&probed), None, &[]), used(1));
-    assert_eq!(chosen(&[probed], None, &["speaches", "groq"]), Choice::Wait { until: at(30) });
+    assert_eq!(
+        chosen(&[probed], None, &["speaches", "groq"]),
+        Choice::Wait { until: at(5) },
+        "it may end at any moment"
+    );
     // Whoever tried it is gone.
     let lost = ProviderStateRecord { probing_until: Some(at(-1)), ..over };
     assert_eq!(chosen(&[lost], None, &[]), Choice::Use { index: 0, probe: true });

@@ -15,7 +15,7 @@ use clap::Args;
 use contracts::{Transcript, TranscriptFormat};
 use indicatif::{ProgressBar, ProgressStyle};
 use platform::shutdown::Interrupted;
-use platform::{error_line, one_line};
+use platform::{error_line, one_line, user_cache};
 use settings::{Check, SettingErrors};
 
 use crate::out;
@@ -144,12 +144,9 @@ impl Transcribe {
     }
 }
 
-/// A folder in the user's cache (XDG Base Directory Specification).
+/// A folder in the user's cache.
 fn default_checkpoints() -> PathBuf {
-    let path = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let cache = path("XDG_CACHE_HOME").filter(|path| path.is_absolute());
-    let cache = cache.or_else(|| Some(path("HOME")?.join(".cache"))).unwrap_or_else(std::env::temp_dir);
-    cache.join("sightline/transcripts")
+    user_cache(|name| std::env::var_os(name)).unwrap_or_else(std::env::temp_dir).join("sightline/transcripts")
 }
 
 /// Hidden where nobody sees it.

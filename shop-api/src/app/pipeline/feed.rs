@@ -47,9 +47,15 @@ impl Feed {
     /// Reads the topic until `stop`. Then all who wait stop waiting.
     pub async fn follow(&self, stop: CancellationToken) {
         let reading = async {
+            let mut failing = false;
             loop {
-                if let Err(error) = self.read().await {
-                    tracing::warn!(%error, "the progress of books is not read; trying again");
+                match self.read(&mut failing).await {
+                    // Of failures in a row only the first one is logged.
+                    Err(error) if !failing => {
+                        tracing::warn!(%error, "the progress of books is not read; trying again");
+                        failing = true;
+                    }
+                    Ok(()) | Err(_) => {}
                 }
                 sleep(READ_AGAIN).await;
             }
@@ -58,10 +64,12 @@ impl Feed {
         self.closed.cancel();
     }
 
-    async fn read(&self) -> Result<(), BusError> {
+    /// Reads the topic until an error. An event ends the `failing` before it.
+    async fn read(&self, failing: &mut bool) -> Result<(), BusError> {
         let mut reader: Box<dyn Reader> = self.bus.reader(TopicRole::MediaProgress, Start::Latest).await?;
         loop {
             let ReaderItem::Delivery(delivery) = reader.next().await? else { continue };
+            *failing = false;
             // One that cannot be read is of a later version. Whoever waits looks by itself.
             if let Ok(event) = MediaProgressEvent::from_message(&delivery.message)
                 && let Some(sender) = self.books().get(&event.data.book)

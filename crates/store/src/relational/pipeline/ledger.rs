@@ -104,14 +104,14 @@ impl Relational {
         self.execute(sql, values![whole_microseconds(now), i64::from(limit)]).await
     }
 
-    /// Calls, newest first, after a cursor; at most 200.
+    /// Calls, newest first, after a cursor; at most 201: a page of 200, and one that says that there is another page.
     pub async fn provider_calls(
         &self,
         filter: &CallFilter,
         after: Option<&PageCursor>,
         limit: u32,
     ) -> Result<Vec<CallRecord>, StoreError> {
-        let ((at, id), limit) = (cursor_position(after), i64::from(limit.min(MAX_PAGE)));
+        let ((at, id), limit) = (cursor_position(after), i64::from(limit.min(MAX_PAGE + 1)));
         let rows = match filter {
             CallFilter { book: Some(book), provider } => {
                 self.rows(CALLS_OF_BOOK, values![at, id, limit, *book, provider]).await?

@@ -56,6 +56,11 @@ async fn put(store: &Relational, record: &PipelineRecord, seen: Option<i64>) -> 
 
 pub async fn begun(store: &Relational) -> PipelineRecord {
     let book = add_book(store).await;
+    begun_for(store, book).await
+}
+
+/// The pipeline of a book that has none.
+pub async fn begun_for(store: &Relational, book: BookId) -> PipelineRecord {
     put(store, &new_pipeline(book, now()), None).await.unwrap()
 }
 

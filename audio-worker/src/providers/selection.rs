@@ -31,7 +31,7 @@ const MAX_WORDS: usize = 600;
 
 /// The providers that a job has tried.
 #[derive(Debug, Default)]
-pub(super) struct Search {
+pub(super) struct Selection {
     /// They refuse this input, or gave a doubtful answer.
     refused: Vec<String>,
     /// They failed in this round.
@@ -60,7 +60,7 @@ pub(super) enum Next<'p, T> {
     Stop(Outcome<T>),
 }
 
-impl Search {
+impl Selection {
     /// The provider does not do this job.
     pub(super) fn refused(&mut self, provider: &Provider, text: impl Into<String>) {
         self.refused.push(provider.name().to_owned());
@@ -108,7 +108,7 @@ impl Providers {
         providers: &'p [Provider],
         step: MediaStep,
         group: Option<&str>,
-        search: &mut Search,
+        selection: &mut Selection,
         refused_code: &'static str,
     ) -> Result<Next<'p, T>, MediaError> {
         let able: Vec<&'p Provider> = providers.iter().filter(|provider| provider.engine.is_ok()).collect();
@@ -127,9 +127,9 @@ impl Providers {
                     fingerprint,
                 })
                 .collect();
-            let choice = self.0.desk.choose(step, &candidates, group, &search.excluded()).await?;
+            let choice = self.0.desk.choose(step, &candidates, group, &selection.excluded()).await?;
             let Choice::Use { index, probe } = choice else {
-                match self.stopped(&choice, providers, group, search, refused_code) {
+                match self.stopped(&choice, providers, group, selection, refused_code) {
                     Err(pause) => tokio::time::sleep(pause).await,
                     Ok(stopped) => return Ok(Next::Stop(stopped)),
                 }
@@ -163,18 +163,20 @@ impl Providers {
         choice: &Choice,
         providers: &[Provider],
         group: Option<&str>,
-        search: &mut Search,
+        selection: &mut Selection,
         refused_code: &'static str,
     ) -> Result<Outcome<T>, Duration> {
         if matches!(choice, Choice::Wait { .. } | Choice::Refused)
-            && let Some(pause) = search.next_round()
+            && let Some(pause) = selection.next_round()
         {
             return Err(pause);
         }
-        let words = search.words();
+        let words = selection.words();
         Ok(match choice {
             Choice::Wait { until } => Outcome::Wait { until: *until, cause: Cause::new(codes::COOLING, words) },
-            Choice::Refused if search.failed.is_empty() => Outcome::Failed { cause: Cause::new(refused_code, words) },
+            Choice::Refused if selection.failed.is_empty() => {
+                Outcome::Failed { cause: Cause::new(refused_code, words) }
+            }
             Choice::Use { .. } | Choice::Refused => {
                 Outcome::Wait { until: self.in_a_while(FAILED), cause: Cause::new(codes::COOLING, words) }
             }
