@@ -15,9 +15,9 @@ use crate::test_accounts::{TestAccounts, home_origin, settings, sign_in};
 const ROUND: usize = 500;
 /// Area under the curve of two kinds of request whose times do not differ; 0.5 is expected.
 const ALIKE: RangeInclusive<f64> = 0.45..=0.55;
-/// Medians that differ by less than this share of the longer one are alike too. The row of a user that exists is decoded, which on an idle
-/// machine shows in the area; a hash that is left out is nearly the whole time.
-const SAME_MEDIAN: f64 = 0.1;
+/// Medians of sign-ins that differ by less than this share of the longer one are alike too. On an idle machine a known user is slower by up
+/// to 3 %, which the area shows in some runs; a hash that is left out is nearly the whole time.
+const SAME_MEDIAN: f64 = 0.05;
 /// Maximum number of rounds. By chance, one run in 160 is outside of `ALIKE` after 500 measurements
 /// of each kind, and less than one in a million after 1,500.
 const ROUNDS: usize = 3;
@@ -35,13 +35,16 @@ fn median(times: &[Duration]) -> f64 {
     times[times.len() / 2].as_secs_f64()
 }
 
-/// Whether nobody tells the two kinds apart by their times.
-fn are_alike(first: &[Duration], second: &[Duration]) -> bool {
+fn areas_are_alike(first: &[Duration], second: &[Duration]) -> bool {
     let area = area_under_the_curve(first, second);
+    println!("the first kind is slower in {area:.3} of {} x {} pairs", first.len(), second.len());
+    ALIKE.contains(&area)
+}
+
+fn medians_are_alike(first: &[Duration], second: &[Duration]) -> bool {
     let (one, other) = (median(first), median(second));
-    let (counts, longer) = ((first.len(), second.len()), one.max(other));
-    println!("the first kind is slower in {area:.3} of {counts:?} pairs; medians {one:.6} and {other:.6} s");
-    ALIKE.contains(&area) || (one - other).abs() < SAME_MEDIAN * longer
+    println!("medians: {one:.6} s and {other:.6} s");
+    (one - other).abs() < SAME_MEDIAN * one.max(other)
 }
 
 async fn test_accounts(folder: &TempDir) -> TestAccounts {
@@ -72,7 +75,7 @@ struct Requests<K, U, S> {
 
 impl<K: AsyncFn(), U: AsyncFn(usize), S: AsyncFn(usize)> Requests<K, U, S> {
     /// Whether both kinds take equally long. The order of requests is random, so that other load on the machine affects both alike.
-    async fn are_alike(&self) -> bool {
+    async fn are_alike(&self, alike: impl Fn(&[Duration], &[Duration]) -> bool) -> bool {
         let (mut of_known, mut of_unknown) = (Vec::new(), Vec::new());
         for round in 1..=ROUNDS {
             while of_known.len().min(of_unknown.len()) < round * ROUND {
@@ -83,7 +86,7 @@ impl<K: AsyncFn(), U: AsyncFn(usize), S: AsyncFn(usize)> Requests<K, U, S> {
                 }
                 (self.wait_idle)(of_known.len()).await;
             }
-            if are_alike(&of_known, &of_unknown) {
+            if alike(&of_known, &of_unknown) {
                 return true;
             }
         }
@@ -108,7 +111,9 @@ async fn a_refused_sign_in_takes_as_long_for_an_unknown_user() {
         unknown: async |n: usize| refused(&format!("b{n}")).await,
         wait_idle: async |_: usize| {},
     };
-    assert!(requests.are_alike().await);
+    let alike =
+        |known: &[Duration], unknown: &[Duration]| areas_are_alike(known, unknown) || medians_are_alike(known, unknown);
+    assert!(requests.are_alike(alike).await);
     accounts.stop().await;
 }
 
@@ -127,6 +132,6 @@ async fn a_reset_request_takes_as_long_for_an_unknown_user() {
             tokio::time::sleep(Duration::from_millis(3)).await;
         },
     };
-    assert!(requests.are_alike().await);
+    assert!(requests.are_alike(areas_are_alike).await);
     accounts.stop().await;
 }
