@@ -1,5 +1,5 @@
 # The common commands; the work is in scripts/. `make help` lists them.
-.PHONY: help up build setup test test-real lint bench compose-secrets clean
+.PHONY: help up build setup test test-real lint bench compose-secrets deploy docker-go-test k6 undeploy clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -18,7 +18,7 @@ setup: ## install the tools to build and run it (root or sudo; the second time t
 test: setup ## run all tests that need no server; lists at the end the tests that did not run
 	@scripts/test
 
-test-real: setup ## run the tests that need servers; starts Kafka, MongoDB, PostgreSQL, Redis and an OpenID provider
+test-real: setup ## run the tests that need servers; starts Kafka, MongoDB, PostgreSQL, Redis, S3 and an OpenID provider
 	@scripts/test --real
 
 lint: setup ## check formatting, clippy, documentation, names in documents, shell scripts; warnings are errors
@@ -29,6 +29,18 @@ bench: setup ## measure the figures of docs/BENCHMARKS.md (one hour; scripts/ben
 
 compose-secrets: ## create the passwords and the operator's token for docker compose, once
 	@scripts/compose-secrets
+
+deploy: ## start everything with docker compose, with the settings of a demo; gRPC of the shop on 127.0.0.1:50051
+	@scripts/shop-deploy up
+
+docker-go-test: ## run the cases of the shop by a client in Go against what `make deploy` started
+	@scripts/shop-deploy run go
+
+k6: ## run the load of the shop by k6 against what `make deploy` started
+	@scripts/shop-deploy run k6
+
+undeploy: ## stop what `make deploy` started, and delete its data
+	@scripts/shop-deploy down
 
 clean: ## delete the build output; downloads and models stay in the cache
 	scripts/with-env cargo clean

@@ -165,7 +165,7 @@ def start(detector_port):
             },
             file,
         )
-    options = ["--data-dir", f"{folder}/data", "--http-addr", f"127.0.0.1:{port}", "--admin-addr", f"127.0.0.1:{port + 1}"]
+    options = ["--data-dir", f"{folder}/data", "--http-addr", f"127.0.0.1:{port}", "--admin-addr", f"127.0.0.1:{port + 1}", "--grpc-addr", "off"]
     with open(f"{folder}/log", "w", encoding="utf-8") as log:
         return subprocess.Popen([program, "up", *options], env={**os.environ, "SIGHTLINE_MODELS_FILE": models}, stdout=log, stderr=log)
 

@@ -6,6 +6,9 @@ kafka_libs=$cache/servers-files/kafka-4.1.1
 mongodb=$cache/servers-files/mongodb-6.0.27
 redis=$cache/servers-files/redis-7
 postgres=$cache/servers-files/postgres-15-pgvector-0.8.0
+s3_version=v1.8.0
+s3_hash=h1:au+wI+aybno/STsQiSm35Uu6Q6iK5MWReQxgO6SEMFc=
+s3=$cache/servers-files/versitygw-$s3_version
 oidc=$cache/servers-files/oidc-provider-$(sha256sum "$root/scripts/oidc-provider/package-lock.json" | cut -c1-12)
 
 need_debian_12() {
@@ -171,4 +174,12 @@ install_oidc() {
   npm ci --prefix "$oidc" --ignore-scripts --no-audit --no-fund --loglevel=error >&2 \
     || die "could not fetch oidc-provider with npm: check this machine's connection to an npm registry"
   touch "$oidc/complete"
+}
+
+# S3 is served by versitygw, a gateway to a folder, which checks signatures, their times and signed headers as AWS does. Its build takes
+# a minute of CPU time.
+install_s3() {
+  [ ! -x "$s3/versitygw" ] || return 0
+  build_go_program github.com/versity/versitygw "$s3_version" "$s3_hash" github.com/versity/versitygw/cmd/versitygw \
+    "$s3/versitygw"
 }

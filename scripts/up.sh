@@ -57,13 +57,15 @@ prepare_up() {
 
 # start_up NAME SETTING…: starts a server on the folder $work/NAME; returns when it is ready at $address.
 start_up() {
-  local deadline=$((SECONDS + 120)) name=$1
+  local deadline=$((SECONDS + 120)) name=$1 grpc=()
   shift
+  # Its default port may be taken. An older program does not know the setting, and refuses it.
+  [ "$("$sightline" config keys | grep --count --line-regexp SIGHTLINE_GRPC_ADDR)" = 0 ] || grpc=(SIGHTLINE_GRPC_ADDR=off)
   # The first port depends on the process, so that two scripts at once do not choose the same.
   address=127.0.0.1:$(free_port $((23080 + $$ % 500)))
   up_log=$work/$name.log
   env SIGHTLINE_DATA_DIR="$work/$name" SIGHTLINE_HTTP_ADDR="$address" SIGHTLINE_TOKEN_ISSUER="http://$address" \
-    SIGHTLINE_ADMIN_ADDR=off "$@" "$sightline" up >"$up_log" 2>&1 &
+    SIGHTLINE_ADMIN_ADDR=off "${grpc[@]}" "$@" "$sightline" up >"$up_log" 2>&1 &
   up_pid=$!
   until curl --fail --silent --output /dev/null "http://$address/readyz"; do
     kill -0 "$up_pid" 2>/dev/null || die "sightline up has ended"

@@ -4,16 +4,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use accounts::AccountArgs;
+use api_kit::client_origin::ProxyNetwork;
 use bus::TopicArgs;
 use clap::{ArgAction, Args};
 use contracts::{DetectorName, FrameArgs};
+use openid::OpenIdArgs;
+use platform::pem_files::{read, trust};
 use reqwest::{ClientBuilder, Identity};
 use rules::BuiltInRuleSettings;
 use settings::{Check, SettingErrors};
-
-use crate::openid::OpenIdArgs;
-use crate::pem_files::{read, trust};
-use crate::proxy_network::ProxyNetwork;
 
 /// Bytes that a multipart form may have in addition to the image.
 pub const MULTIPART_OVERHEAD: usize = 64 << 10;
@@ -42,6 +41,10 @@ pub struct Config {
     /// Address of alert-stream, to which this service forwards `/v1/alerts`
     #[arg(long, env = "SIGHTLINE_ALERT_STREAM_URL", default_value = "http://127.0.0.1:8081", value_name = "URL")]
     pub alert_stream_url: reqwest::Url,
+
+    /// Where the shop is.
+    #[command(flatten)]
+    pub shop_api: ShopApiArgs,
 
     /// TLS settings of the connection to alert-stream.
     #[command(flatten)]
@@ -91,6 +94,14 @@ pub struct Config {
     /// Sign-in through an OpenID provider.
     #[command(flatten)]
     pub openid: OpenIdArgs,
+}
+
+/// The address of shop-api. TLS settings are those of the connection to alert-stream.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ShopApiArgs {
+    /// Address of shop-api, to which this service forwards the routes of the shop and grpc-web; when not set, it does not have them
+    #[arg(long, env = "SIGHTLINE_SHOP_API_URL", value_name = "URL")]
+    pub shop_api_url: Option<reqwest::Url>,
 }
 
 /// TLS settings of the connection to alert-stream, for an address that begins with https.
@@ -180,12 +191,16 @@ impl Config {
         errors.ensure(["http", "https"].contains(&self.alert_stream_url.scheme()), || {
             "SIGHTLINE_ALERT_STREAM_URL must begin with http:// or https://".to_owned()
         });
+        let shop = self.shop_api.shop_api_url.as_ref();
+        errors.ensure(shop.is_none_or(|url| ["http", "https"].contains(&url.scheme())), || {
+            "SIGHTLINE_SHOP_API_URL must begin with http:// or https://".to_owned()
+        });
         let reset_url = self.accounts.reset_url.parse::<reqwest::Url>();
         errors.ensure(reset_url.is_ok_and(|url| url.fragment().is_none()), || {
             "SIGHTLINE_RESET_URL must be an address such as https://sightline.example.org/reset, without a #".to_owned()
         });
         errors.collect(self.alert_stream_tls.apply(reqwest::Client::builder()));
-        errors.collect(crate::mailer(&self.accounts));
+        errors.collect(self.accounts.mailer());
         shared.topics.check(errors);
     }
 }

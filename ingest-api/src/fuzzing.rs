@@ -17,7 +17,8 @@ use store::{List, PageCursor};
 use crate::probe::{Finding, ImageType, Probe};
 use edge::{Answer, Edge, MAX_PIXELS};
 
-pub use openid::openid;
+// `self`, because a crate has the same name.
+pub use self::openid::openid;
 
 /// Maximum length of a problem in bytes. A problem names the fault and does not repeat the input.
 const LONGEST_PROBLEM: usize = 4096;

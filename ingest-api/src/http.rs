@@ -6,8 +6,10 @@ mod auth;
 mod client_origin;
 mod compat;
 mod extract;
+mod forward;
 mod health;
 mod pages;
+mod shop;
 mod swagger_ui;
 mod v1;
 
@@ -32,7 +34,7 @@ pub fn router(app: App, health: &Health, other_services: api_kit::describe::Rout
     let older_clients = app.config.compat;
     let (routes, document) =
         routes(older_clients).merge(health::routes(health)).merge(other_services.with_state(())).split_for_parts();
-    let routes = api_kit::checked(routes, &app.files_in_use);
+    let routes = api_kit::checked(routes.merge(shop::routes(&app)), &app.files_in_use);
     with_middleware(routes.merge(pages::router(document))).with_state(app)
 }
 

@@ -4,7 +4,8 @@
 //!             ┌─ POST /v1/frames ──▶ header probed ──▶ charged ──▶ frames ──▶ acknowledged ──▶ 202
 //! clients ────┤                                          (over 1 MiB: blob store)      └ Prefer: wait ◀── replies
 //!             ├─ GET /v1/… ◀── documents, blobs
-//!             └─ GET /v1/alerts ◀── alert-stream
+//!             ├─ GET /v1/alerts ◀── alert-stream
+//!             └─ /v1/books, /v1/cart, … ◀── shop-api, where it is another process
 //! ```
 //!
 //! In: images, external detections, rules, settings and reports of streams, queries. Out: frame and result events on the bus; pages, counts and images.
@@ -12,18 +13,14 @@
 //! are invalid; memory is bounded, and beyond the limit clients get 503 with `Retry-After`. This service never decodes
 //! images, because malicious input may crash a decoder, and a crash must not stop the API.
 
-mod account_settings;
 mod backlog;
 mod config;
 mod deps;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod http;
-mod openid;
-mod pem_files;
 mod probe;
 pub mod program;
-mod proxy_network;
 mod rated_rules;
 mod recent_keys;
 mod replies;
@@ -36,7 +33,6 @@ use platform::http::{Limits, Listener, serve};
 use settings::SettingErrors;
 use tokio_util::sync::CancellationToken;
 
-pub use account_settings::{mailer, settings};
 use backlog::BacklogLimits;
 pub use config::{Config, SharedArgs, WorkerGroup, WorkerGroupArgs};
 pub use deps::Deps;

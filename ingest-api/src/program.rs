@@ -20,7 +20,7 @@ use store::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{Config, Deps, SharedArgs, mailer, settings};
+use crate::{Config, Deps, SharedArgs};
 
 /// The HTTP edge: accepts frames, and serves results and alerts
 #[derive(Debug, Parser)]
@@ -131,7 +131,7 @@ async fn connect(
     let (uri, blob_url, token) = (mongo.uri()?, blobs.url()?, token.token()?);
     let database_url = database.url()?;
     let shared = SharedState::redis(redis.url()?.expose()).map_err(anyhow::Error::msg)?;
-    let (settings, mailer) = (settings(tokens, &config.accounts), mailer(&config.accounts)?);
+    let (settings, mailer) = (config.accounts.settings(tokens), config.accounts.mailer()?);
     let database = Relational::postgres(database_url.expose(), database.database_connections).await?;
     let database = database.with_answers(shared.answers());
     database.check_schema().await?;

@@ -2,7 +2,7 @@
 # shellcheck shell=bash disable=SC2034 # `call` reads address and token.
 
 # Kafdrop's image cannot be had where this check runs, so the list of topics stands for it.
-services=(demo ingest-api detector-worker indexer alert-stream faces)
+services=(demo ingest-api detector-worker indexer alert-stream faces shop-api)
 unset SECRETS_DIR
 export DETECTIONS_PER_SECOND=20
 use "$root/compose.yaml"

@@ -20,7 +20,7 @@ alerts_of_accepted() { jq --raw-output .frame_id "$watched" | sort | uniq | comm
 are_watched() { [ "$(alerts_of_accepted)" = "$(wc -l <"$accepted")" ]; }
 
 # As a crash is: the process is killed from outside. `docker compose kill` is a person's wish, and Docker keeps it stopped.
-killed=(detector-worker indexer alert-stream ingest-api faces nginx redis postgres mongodb broker)
+killed=(detector-worker indexer alert-stream ingest-api faces shop-api nginx redis postgres mongodb broker)
 for service in "${killed[@]}"; do
   accept "before-$service"
   started=$(state_of "$service" .State.StartedAt)
@@ -90,7 +90,7 @@ logged mongodb-init "error: MongoDB's volume was made with another password than
 cp -f "$work/secrets.before"/mongodb_{password,uri} "$SECRETS_DIR"
 refused 'migrate.*exit' docker compose up --detach
 logged migrate 'password authentication failed for user .*sightline'
-[ -z "$(docker compose ps --quiet --status running ingest-api indexer alert-stream faces)" ] || fail "services run"
+[ -z "$(docker compose ps --quiet --status running ingest-api indexer alert-stream faces shop-api)" ] || fail "services run"
 ok "a password that fits no volume is named"
 compose down --volumes
 [ -z "$(docker volume ls --quiet)" ] || fail "down --volumes leaves: $(docker volume ls)"

@@ -3,6 +3,8 @@
 
 "$root/scripts/compose-secrets" "$SECRETS_DIR"
 mkdir -p "$TLS_DIR"
+# Of compose.shop-demo.yaml; nothing is started here.
+export MAIL_SINK=$work/sink
 
 # broken_rules FILE…: the rules that a combination breaks, one a line.
 broken_rules() {
@@ -21,6 +23,7 @@ combinations=(
   "$docker/compose.yaml $docker/compose.dev.yaml $docker/compose.tls.yaml $docker/compose.tls.dev.yaml"
   "$root/compose.yaml"
   "$docker/compose.yaml $docker/compose.dev.yaml $root/.devcontainer/compose.yaml"
+  "$docker/compose.yaml $docker/compose.dev.yaml $docker/compose.shop-demo.yaml"
 )
 # Each of these is added to each of the first six.
 for extra in monitoring gpu cameras faces-live faces-uploads "monitoring gpu cameras faces-live faces-uploads"; do
@@ -92,8 +95,8 @@ ok ".env.example, .env.local and .env.prod are valid and have no secret"
 grep --only-matching --no-filename --extended-regexp 'sightline_[a-z_]+' "$docker/monitoring/alerts.yaml" "$docker"/monitoring/grafana/dashboards/*.json \
   | sed 's/_bucket$//' | sort --unique >"$work/metrics"
 while read -r metric; do
-  grep --quiet --recursive --include='*.rs' "\"$metric\"" "$root"/{ingest-api,detector-worker,faces,indexer,alert-stream}/src "$root"/crates/*/src \
+  grep --quiet --recursive --include='*.rs' "\"$metric\"" "$root"/{ingest-api,detector-worker,faces,indexer,alert-stream,shop-api}/src "$root"/crates/*/src \
     || fail "no program exports $metric"
 done <"$work/metrics"
 ok "$(wc -l <"$work/metrics") metrics of alert rules and panels are exported"
-unset COMPOSE_FILE
+unset COMPOSE_FILE MAIL_SINK

@@ -24,7 +24,7 @@ services:
   prometheus: { volumes: ["$work/prometheus.yaml:/etc/prometheus/prometheus.yaml:ro"] }
 YAML
 use "$docker/compose.yaml" "$docker/compose.monitoring.yaml" "$work/slow.yaml"
-compose up --detach --wait prometheus ingest-api detector-worker indexer alert-stream faces
+compose up --detach --wait prometheus ingest-api detector-worker indexer alert-stream faces shop-api
 ok "a slow initialisation of PostgreSQL is waited for"
 token=$(cat "$SECRETS_DIR/admin_token")
 address=http://127.0.0.1:8000
@@ -34,10 +34,10 @@ push monitored
 query() {
   curl --silent --show-error --get --data-urlencode "query=$1" http://127.0.0.1:9090/api/v1/query | jq --exit-status ".data.result | $2" >/dev/null
 }
-within 60 query 'up{job="sightline"} == 1' '[.[].metric.service] | sort == ["alert-stream", "detector-worker", "faces", "indexer", "ingest-api"]'
+within 60 query 'up{job="sightline"} == 1' '[.[].metric.service] | sort == ["alert-stream", "detector-worker", "faces", "indexer", "ingest-api", "shop-api"]'
 within 60 query 'sum(sightline_ingest_frames_total)' '.[0].value[1] == "1"'
 within 60 query 'sum(sightline_worker_frames_total{outcome="ok"})' '.[0].value[1] == "1"'
 rules=$(curl --silent http://127.0.0.1:9090/api/v1/rules | jq '[.data.groups[].rules[] | select(.health != "err")] | length')
 [ "$rules" = "$(grep -c 'alert: ' "$docker/monitoring/alerts.yaml")" ] || fail "Prometheus has $rules rules"
-ok "Prometheus reads five services and evaluates $rules rules"
+ok "Prometheus reads six services and evaluates $rules rules"
 compose down --volumes --timeout 2

@@ -5,7 +5,7 @@ def made_by_a_step: IN("camera_token", "grafana_password");
 # The address with which a service connects to the database. In development the volume has all of them.
 def database_url: .value.environment.SIGHTLINE_DATABASE_URL_FILE // "" | ltrimstr("/run/secrets/");
 def database_url_of: {
-  "ingest-api": "database_url", "migrate": "database_url", "dev": "database_url",
+  "ingest-api": "database_url", "shop-api": "database_url", "migrate": "database_url", "dev": "database_url",
   "alert-stream": "verifier_database_url", "faces": "faces_database_url", "detector-worker": "worker_database_url"
 };
 def values: (.value.environment // {}) | to_entries[] | select(.value != null) | .value |= tostring;
@@ -34,6 +34,9 @@ def broken($development):
       or .value.read_only != true or .value.cap_drop != ["ALL"]
       or any(.value.environment | keys[]; test("KAFKA")) != $uploads)
   then "what decodes foreign images has more than it needs" else empty end,
+  if .key == "shop-api" and ((.value.networks | keys) != ["data", "edge"] or .value.read_only != true or .value.cap_drop != ["ALL"]
+    or any(.value.environment | keys[]; test("KAFKA|MONGODB|BLOB")))
+  then "what decodes foreign recordings has more than it needs" else empty end,
   if database_url as $url | $url != "" and $url != database_url_of[.key]
   then "it connects to the database with another role than its own" else empty end,
   # Development makes its secrets itself, in a volume, so there are no files.

@@ -103,6 +103,10 @@ check_broken_values() {
   refuses detectorWorker.autoscaling.max --set detectorWorker.autoscaling.kind=keda --set detectorWorker.autoscaling.max=13
   refuses /image/tag --set image.tag=latest
   refuses /image/digest --set image.digest=sha256:abc
+  refuses /media/url --set media.url=http://host/media
+  refuses /media --set media.existingClaim=claim
+  refuses networkPolicies.servers.s3.ports --set media.endpoint=http://minio.storage:9000
+  refuses /shopApi/autoscaling/kind --set shopApi.autoscaling.kind=keda
   refuses /detectors --set-json 'detectors=[]'
   refuses /detectors/0 --set-json 'detectors=["Face"]'
   refuses /secret/keys/s3SecretAccessKey --set secret.keys.s3AccessKeyId=id

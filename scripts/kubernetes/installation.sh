@@ -72,7 +72,8 @@ check_install() {
   is "ready workers" 2 field statefulset/sightline-detector-worker .status.readyReplicas
   is "ready pods of the API" 2 field deployment/sightline-ingest-api .status.readyReplicas
   is "ready pods of faces" 2 field deployment/sightline-faces .status.readyReplicas
-  echo "install: jobs completed, five services ready"
+  is "ready pods of the shop" 2 field deployment/sightline-shop-api .status.readyReplicas
+  echo "install: jobs completed, six services ready"
 }
 
 count() { kube get "$1" --output name | wc -l; }

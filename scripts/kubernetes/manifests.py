@@ -26,9 +26,11 @@ EMPTY_ANNOTATIONS = re.compile(r"^  annotations:\n(?=\S)", re.M)
 SET_IN_TEMPLATE = re.compile(r'(?:name|variable)"?:? "?SIGHTLINE_(\w+)')
 HEAD = "# Written by scripts/kubernetes-manifests from the chart.\n"
 
-# Settings that the values cannot set: those of other commands than the five services, and the operator's port, which must stay on
+# Settings that the values cannot set: those of other commands than the six services, secrets, and the operator's port, which must stay on
 # the pod's loopback interface.
-NOT_IN_VALUES = {"ADMIN_ADDR", "BUS_DISK_LIMIT", "BUS_SYNC", "DATA_DIR", "SERVER", "TOKEN"}
+NOT_IN_VALUES = {
+    "ADMIN_ADDR", "BUS_DISK_LIMIT", "BUS_SYNC", "DATA_DIR", "MEDIA_S3_ACCESS_KEY_ID", "MEDIA_S3_SECRET_ACCESS_KEY", "SERVER", "TOKEN",
+}
 
 
 def render(helm, *values):

@@ -74,6 +74,12 @@ pub(crate) struct TokenSubject<'a> {
     pub revocation_sequence: i64,
 }
 
+/// The end of the validity of an access token that is issued now, in whole seconds as in the token.
+pub(crate) fn expires_at(settings: &Settings, now: Timestamp) -> Timestamp {
+    let second = (now + settings.access_token_life).as_second();
+    Timestamp::from_second(second).unwrap_or(Timestamp::MAX)
+}
+
 /// Signs an access token.
 pub(crate) fn issue(
     keys: &SigningKeyring,
@@ -91,7 +97,7 @@ pub(crate) fn issue(
         jti: Uuid::new_v4(),
         iat,
         nbf: iat,
-        exp: (now + settings.access_token_life).as_second(),
+        exp: expires_at(settings, now).as_second(),
         scope: Scope::list(about.scopes),
         narrowed: Some(about.narrowed),
         tenant: about.user.tenant.clone(),

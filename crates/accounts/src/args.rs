@@ -169,10 +169,9 @@ pub struct AccountArgs {
     )]
     pub mail_from: String,
 
-    /// Sign-in attempts per minute from one client address; a burst of up to 100 more is allowed
-    #[arg(long, env = "SIGHTLINE_SIGN_INS_PER_ADDRESS", default_value_t = 120, value_name = "NUMBER",
-        value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub sign_ins_per_address: u32,
+    /// Sign-in attempts per minute from one client address, with a burst of five sixths of it; `none` for no limit
+    #[arg(long, env = "SIGHTLINE_SIGN_INS_PER_ADDRESS", default_value = "120", value_name = "NUMBER")]
+    pub sign_ins_per_address: LimitOrNone,
 }
 
 fn mail_from(text: &str) -> Result<String, String> {

@@ -44,6 +44,15 @@ pub enum AccountError {
     /// Another user has the e-mail address.
     #[error("this e-mail address is taken")]
     EmailTaken,
+    /// Only an admin adds users.
+    #[error("only an admin can add users; ask the operator")]
+    RegistrationClosed,
+    /// A federated identity has the e-mail address of a user that is not linked to it.
+    #[error(
+        "a user with this e-mail address exists: sign in with its password (POST /v1/password/forgot sets a new one), then link \
+         the identity by POST /v1/users/me/identities"
+    )]
+    NotLinked,
     /// No user is linked to the federated identity, and registration is closed.
     #[error("no user is linked to this identity, and only an admin can add users")]
     NotRegistered,

@@ -5,7 +5,7 @@
 //! have registered with the address of a victim: a federated sign-in never signs in to that account. The owner of the address sets a
 //! new password by mail, which ends every session and every link, and then links the identity.
 
-use store::relational::{Identity, UserRecord};
+use store::relational::{Identity, UserRecord, login_key};
 use uuid::Uuid;
 
 use crate::error::AccountError;
@@ -15,7 +15,7 @@ use crate::sign_in::{IssuedTokens, Origin, allowed};
 use crate::users::{Registration, UserAccess};
 
 /// An identity that a provider has verified.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FederatedIdentity {
     /// Issuer and subject.
     pub identity: Identity,
@@ -25,25 +25,34 @@ pub struct FederatedIdentity {
     pub full_name: Option<String>,
 }
 
+impl FederatedIdentity {
+    /// The account `subject` at the provider `issuer`. `email` is given only if the provider verified it.
+    pub const fn new(issuer: String, subject: String, email: Option<String>, full_name: Option<String>) -> Self {
+        Self { identity: Identity { issuer, subject }, email, full_name }
+    }
+}
+
 impl AccountsService {
     /// Counts a federated sign-in against the limit of its address, which it shares with sign-ins by password.
     pub async fn admit_sign_in(&self, origin: &Origin) -> Result<(), AccountError> {
         self.throttle.admit_address("sign-in", origin.address).await
     }
 
-    /// Signs in the user that is linked to the identity. If there is none and `may_register` is true, registers one.
+    /// Signs in the user that is linked to the identity. If there is none and registration is open, registers one.
     ///
     /// # Errors
-    /// `NotRegistered` when registration is closed; `EmailTaken` when another user has the e-mail address.
+    /// `NotRegistered` when registration is closed; `NotLinked` when another user has the e-mail address.
     pub async fn sign_in_by_identity(
         &self,
         federated: &FederatedIdentity,
-        may_register: bool,
         origin: &Origin,
     ) -> Result<IssuedTokens, AccountError> {
         let user = match self.store.user_by_identity(&federated.identity).await? {
-            Some(user) => user,
-            None if may_register => self.register_federated(federated, origin).await?,
+            Some(user) => {
+                self.note_proven_email(&user, federated).await?;
+                user
+            }
+            None if self.settings.registration => self.register_federated(federated, origin).await?,
             None => {
                 let issuer = Some(federated.identity.issuer.clone());
                 self.audit("sign_in_refused", None, &origin.actor(None), issuer).await;
@@ -64,6 +73,15 @@ impl AccountsService {
             return Err(AccountError::Disabled);
         };
         Ok(tokens)
+    }
+
+    /// Records that the user's e-mail address is proven if the provider verified the same one.
+    async fn note_proven_email(&self, user: &UserRecord, federated: &FederatedIdentity) -> Result<(), AccountError> {
+        let (Some(email), Some(verified)) = (&user.email, &federated.email) else { return Ok(()) };
+        if login_key(email) == login_key(verified.trim()) {
+            self.store.verify_email(user.id, email).await?;
+        }
+        Ok(())
     }
 
     async fn register_federated(
@@ -87,7 +105,8 @@ impl AccountsService {
                 self.audit("identity_linked", Some(user.id), &actor, issuer).await;
                 return Ok(user);
             }
-            Err(refused @ (AccountError::IdentityTaken | AccountError::EmailTaken)) => refused,
+            Err(AccountError::EmailTaken) => AccountError::NotLinked,
+            Err(AccountError::IdentityTaken) => AccountError::IdentityTaken,
             Err(error) => return Err(error),
         };
         // The same person may have signed in twice at once.

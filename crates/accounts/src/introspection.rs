@@ -1,4 +1,6 @@
-//! Token introspection (RFC 7662): the state of a token of any kind.
+//! Token introspection (RFC 7662): the state of a token of any kind, and the user of a credential for requests.
+
+use std::sync::Arc;
 
 use contracts::{TenantId, UserId};
 use jiff::Timestamp;
@@ -33,7 +35,39 @@ pub struct TokenState {
     pub makes_requests: bool,
 }
 
+/// A valid credential for requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ValidToken {
+    /// The user who makes the requests.
+    pub user: Arc<UserRecord>,
+    /// End of the credential's validity; `None` without an end.
+    pub expires_at: Option<Timestamp>,
+}
+
 impl AccountsService {
+    /// The user of an access token or API token. `None` for any other text, such as a refresh token, an expired or revoked token, or one
+    /// with the signature of another key. Costs no query while the user is cached.
+    ///
+    /// # Errors
+    /// `Unavailable` when the database cannot be read.
+    pub async fn validate(&self, token: &str) -> Result<Option<ValidToken>, AccessError> {
+        match self.valid_token(token).await {
+            Ok(valid) => Ok(Some(valid)),
+            Err(AccessError::InvalidCredential) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn valid_token(&self, token: &str) -> Result<ValidToken, AccessError> {
+        if token.contains('.') {
+            let claims = self.verifier.claims(token)?;
+            let user = self.verifier.active_user(claims.sub).await?;
+            return Ok(ValidToken { user, expires_at: Some(claims.expires_at()) });
+        }
+        let owner = self.verifier.active_api_token(token).await?;
+        Ok(ValidToken { user: Arc::new(owner.user.clone()), expires_at: owner.token.expires_at })
+    }
+
     /// The state of a token; `None` for one that is not valid.
     pub async fn token_state(&self, token: &SecretText) -> Result<Option<TokenState>, AccessError> {
         let state = if token.expose().contains('.') {

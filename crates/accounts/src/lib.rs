@@ -16,6 +16,7 @@
 //! slow down requests.
 
 mod access_tokens;
+mod account_settings;
 mod admin_token;
 mod answers;
 mod api_tokens;
@@ -29,6 +30,7 @@ mod federated;
 mod interval;
 mod introspection;
 pub mod limits;
+mod links;
 mod mail;
 mod maintenance;
 mod names;
@@ -60,8 +62,9 @@ pub use caller::{Caller, Scope, UnknownScope};
 pub use clock::Clock;
 pub use error::AccountError;
 pub use federated::FederatedIdentity;
-pub use introspection::TokenState;
+pub use introspection::{TokenState, ValidToken};
 pub use limits::{LocalLimits, Rate, RateLimitDecision, RateLimits, RedisLimits};
+pub use links::{LinkKind, VerifiedLink};
 pub use mail::{LogMailer, Mail, Mailer, SmtpMailer};
 pub use opaque::{LocalSessions, RedisSessions, SessionCache};
 pub use profile::Profile;

@@ -50,8 +50,9 @@ impl AccountsService {
         }
         let full_name = change.full_name.clone().map(|name| Some(name).filter(|name| !name.is_empty()));
         let stored = ProfileChange { username: change.username.clone(), email: email.map(str::to_owned), full_name };
-        let until = self.settings.all_credentials_expired_by(self.clock.now());
-        check_written(self.store.change_profile(id, &stored, until).await?)?;
+        let now = self.clock.now();
+        let until = self.settings.all_credentials_expired_by(now);
+        check_written(self.store.change_profile(id, &stored, now, until).await?)?;
         self.audit("profile_changed", Some(id), &origin.actor(Some(id)), None).await;
         self.verifier.refresh_best_effort().await;
         self.user(id).await

@@ -36,7 +36,7 @@ impl AccountsService {
                 let narrowed = session.narrowed.unwrap_or_else(|| Scope::is_narrowed(&stored));
                 let subject =
                     TokenSubject { user: &user, session: session.id, scopes: &scopes, narrowed, revocation_sequence };
-                self.issue_tokens(&subject, next)
+                self.issue_tokens(&subject, next, expires_at)
             }
             RotationOutcome::Spent | RotationOutcome::Unknown => Err(AccountError::InvalidGrant),
             RotationOutcome::Reused { session, user } => {

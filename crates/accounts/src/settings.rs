@@ -32,6 +32,8 @@ pub struct Settings {
     pub revocation_poll: Duration,
     /// Age of the last read of revocations at which every credential is refused.
     pub revocations_stale_after: Duration,
+    /// Whether everyone may register; otherwise only an admin adds users.
+    pub registration: bool,
     /// Rules for new passwords.
     pub passwords: PasswordRules,
     /// Cost of hashing passwords.
@@ -88,6 +90,7 @@ impl Default for Settings {
             signing_key_lead: Duration::from_secs(60 * MINUTE),
             revocation_poll: Duration::from_millis(500),
             revocations_stale_after: Duration::from_secs(30),
+            registration: true,
             passwords: PasswordRules::default(),
             hashing: Hashing::default(),
             quota: Some(100),
@@ -118,10 +121,11 @@ impl Settings {
         now + (self.access_token_life + crate::access_tokens::LEEWAY).max(crate::verifier::CACHE_TTL)
     }
 
-    /// The time at which every access token and opaque session of now has expired.
+    /// The time at which every access token, opaque session and link of now has expired.
     pub(crate) fn all_credentials_expired_by(&self, now: jiff::Timestamp) -> jiff::Timestamp {
         let opaque_sessions = now + self.opaque_session_life + crate::access_tokens::LEEWAY;
-        self.access_tokens_expired_by(now).max(opaque_sessions)
+        let links = now + crate::links::LONGEST_LIFE + crate::access_tokens::LEEWAY;
+        self.access_tokens_expired_by(now).max(opaque_sessions).max(links)
     }
 }
 
@@ -177,10 +181,11 @@ pub enum QuotaPeriod {
 pub struct Throttle {
     /// On one account from one address.
     pub pair: Rate,
-    /// From one address.
-    pub address: Rate,
-    /// Renewals and revocations from one address. Higher than `address`: many users may share an address, and no password is hashed.
-    pub tokens: Rate,
+    /// From one address; `None` without a limit.
+    pub address: Option<Rate>,
+    /// Renewals and revocations from one address; `None` without a limit. Higher than `address`: many users may share an address, and no
+    /// password is hashed.
+    pub tokens: Option<Rate>,
     /// On one account, from all addresses without a recent sign-in to it.
     pub account: Rate,
     /// Reset mails to one user. Beyond it no further mail is sent; earlier tokens stay valid.
@@ -192,8 +197,8 @@ impl Default for Throttle {
         Self {
             // Lower than the account's limit, so that one address alone cannot use it up.
             pair: Rate::new(Duration::from_secs(60), 10),
-            address: Rate::new(Duration::from_millis(500), 100),
-            tokens: Rate::new(Duration::from_millis(50), 1000),
+            address: Some(Rate::new(Duration::from_millis(500), 100)),
+            tokens: Some(Rate::new(Duration::from_millis(50), 1000)),
             account: Rate::new(Duration::from_secs(30), 50),
             mails: Rate::new(Duration::from_secs(300), 4),
         }

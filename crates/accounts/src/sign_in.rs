@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use contracts::{SessionId, UserId};
+use jiff::Timestamp;
 use store::relational::{NewSession, PasswordHash, UserRecord};
 
 use crate::access_tokens::{self, TokenSubject};
@@ -48,14 +49,18 @@ pub struct IssuedTokens {
     pub access_token: SecretText,
     /// Validity of the access token.
     pub expires_in: Duration,
+    /// End of the access token's validity.
+    pub expires_at: Timestamp,
     /// Can be exchanged once for the next tokens.
     pub refresh_token: SecretText,
+    /// End of the refresh token's validity.
+    pub refresh_expires_at: Timestamp,
     /// The scopes of both.
     pub scopes: Vec<Scope>,
     /// The session of both.
     pub session: SessionId,
-    /// The user who signed in.
-    pub user: UserId,
+    /// The user who signed in, as it was before.
+    pub user: UserRecord,
 }
 
 impl AccountsService {
@@ -146,7 +151,7 @@ impl AccountsService {
         let Some(revocation_sequence) = self.store.open_session(&new, verified, now).await? else { return Ok(None) };
         self.audit("signed_in", Some(user.id), &origin.actor(Some(user.id)), new.client.clone()).await;
         let subject = TokenSubject { user, session: new.id, scopes, narrowed: new.narrowed, revocation_sequence };
-        self.issue_tokens(&subject, refresh_token).map(Some)
+        self.issue_tokens(&subject, refresh_token, new.expires_at).map(Some)
     }
 
     /// Issues an access token. `revocation_sequence` is the number of the newest revocation: only later ones end the token.
@@ -154,15 +159,18 @@ impl AccountsService {
         &self,
         subject: &TokenSubject<'_>,
         refresh_token: SecretText,
+        refresh_expires_at: Timestamp,
     ) -> Result<IssuedTokens, AccountError> {
         let now = self.clock.now();
         Ok(IssuedTokens {
             access_token: access_tokens::issue(&self.signing_keys, &self.settings, subject, now)?,
             expires_in: self.settings.access_token_life,
+            expires_at: access_tokens::expires_at(&self.settings, now),
             refresh_token,
+            refresh_expires_at,
             scopes: subject.scopes.to_vec(),
             session: subject.session,
-            user: subject.user.id,
+            user: subject.user.clone(),
         })
     }
 }

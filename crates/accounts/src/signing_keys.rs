@@ -1,6 +1,6 @@
 //! Private keys of access tokens, and their rotation. Only an issuing service loads them.
 //!
-//! A new key is published for some time before it signs, and an old key verifies until the last token that it signed has expired.
+//! A new key is published for some time before it signs, and an old key verifies until the last token or link that it signed has expired.
 //! So a rotation invalidates no token, even for a client that caches the published keys.
 
 use std::sync::{Arc, PoisonError, RwLock};
@@ -13,6 +13,7 @@ use jsonwebtoken::EncodingKey;
 use store::relational::{KeyRotation, SigningKeyRecord};
 
 use crate::access_tokens::LEEWAY;
+use crate::links;
 use crate::secret_text::random;
 use crate::settings::Settings;
 
@@ -79,7 +80,8 @@ pub(crate) fn due_rotation(keys: &[SigningKeyRecord], settings: &Settings, now: 
     }
     let signs_from = (newest.signs_from + settings.signing_key_life).max(now + settings.signing_key_lead);
     // Twice the leeway: an instance whose clock is behind still signs with the old key.
-    let old_keys_verify_until = signs_from + settings.access_token_life + 2 * LEEWAY;
+    let longest_life = settings.access_token_life.max(links::LONGEST_LIFE);
+    let old_keys_verify_until = signs_from + longest_life + 2 * LEEWAY;
     Some(KeyRotation { add: new_key(signs_from), old_keys_verify_until })
 }
 

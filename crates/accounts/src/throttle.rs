@@ -60,12 +60,14 @@ impl SignInThrottle {
 
     /// Counts an attempt against the limit of its address alone.
     pub(crate) async fn admit_address(&self, kind: &str, address: IpAddr) -> Result<(), AccountError> {
-        self.take(&format!("{kind}:from:{}", network(address)), self.rates.address).await
+        let Some(rate) = self.rates.address else { return Ok(()) };
+        self.take(&format!("{kind}:from:{}", network(address)), rate).await
     }
 
     /// Counts a renewal or revocation against the limit of its address.
     pub(crate) async fn admit_token(&self, address: IpAddr) -> Result<(), AccountError> {
-        self.take(&format!("token:from:{}", network(address)), self.rates.tokens).await
+        let Some(rate) = self.rates.tokens else { return Ok(()) };
+        self.take(&format!("token:from:{}", network(address)), rate).await
     }
 
     async fn take(&self, key: &str, rate: Rate) -> Result<(), AccountError> {

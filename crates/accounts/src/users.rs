@@ -3,7 +3,7 @@
 use contracts::{TenantId, UserId};
 use store::PageCursor;
 use store::relational::{
-    AccessChange, Identity, LinkedIdentity, NewUser, PasswordHash, PhotoStatus, Role, UserLimit, UserRecord,
+    AccessChange, Identity, LinkedIdentity, NewUser, PasswordHash, PhotoStatus, Role, UserLimit, UserRecord, UserState,
     UserWriteOutcome,
 };
 use uuid::Uuid;
@@ -13,7 +13,7 @@ use crate::error::AccountError;
 use crate::names::{MAX_FULL_NAME, OPERATOR, check_names, invalid, is_operator_name};
 use crate::secret_text::SecretText;
 use crate::service::AccountsService;
-use crate::sign_in::Origin;
+use crate::sign_in::{IssuedTokens, Origin, allowed};
 
 /// A registration.
 #[derive(Debug, Clone, Default)]
@@ -65,6 +65,27 @@ impl AccountsService {
             None => None,
         };
         self.add(new, password, access, Uuid::new_v4(), actor).await
+    }
+
+    /// Registers a user by e-mail address and password, and signs it in.
+    ///
+    /// # Errors
+    /// `RegistrationClosed` when only an admin adds users; `EmailTaken` when another user has the address.
+    pub async fn sign_up(
+        &self,
+        email: &str,
+        password: &SecretText,
+        origin: &Origin,
+    ) -> Result<IssuedTokens, AccountError> {
+        if !self.settings.registration {
+            return Err(AccountError::RegistrationClosed);
+        }
+        let (email, password) = (Some(email.to_owned()), Some(password.clone()));
+        let new = Registration { email, password, ..Registration::default() };
+        let user = self.register(&new, UserAccess::default(), &origin.actor(None)).await?;
+        // None only if an admin disabled or deleted the user in the meantime.
+        let tokens = self.open_session(&user, &allowed(&user, None), None, origin).await?;
+        tokens.ok_or(AccountError::SignedOut)
     }
 
     fn check_registration(&self, new: &Registration) -> Result<(), AccountError> {
@@ -135,6 +156,11 @@ impl AccountsService {
     /// A user by its id.
     pub async fn user(&self, id: UserId) -> Result<UserRecord, AccountError> {
         self.store.user(id).await?.ok_or(AccountError::NotFound("user"))
+    }
+
+    /// What is known about a user besides its record: whether its e-mail address is proven, how it signs in, and its last change.
+    pub async fn user_state(&self, id: UserId) -> Result<UserState, AccountError> {
+        self.store.user_state(id).await?.ok_or(AccountError::NotFound("user"))
     }
 
     /// What the photographs of a user have shown. As it was at most [`store::relational::ANSWER_LIFE`] ago.

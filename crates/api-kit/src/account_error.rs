@@ -32,6 +32,9 @@ pub enum AccountsError {
     /// Another user has the e-mail address.
     #[error("email: another user has this address; sign in, or reset the password")]
     EmailTaken,
+    /// A user has the e-mail address and is not linked to the provider's user.
+    #[error("{0}")]
+    NotLinked(String),
     /// No user is linked to the provider's user, and only admins add users.
     #[error("no user is linked to this identity, and only an admin can add users; ask the operator")]
     NotRegistered,
@@ -61,7 +64,7 @@ impl HttpError for AccountsError {
             Self::RegistrationClosed => (StatusCode::FORBIDDEN, "registration_closed"),
             Self::ScopeNotAllowed(_) => (StatusCode::FORBIDDEN, "scope_not_allowed"),
             Self::UsernameTaken => (StatusCode::CONFLICT, "username_taken"),
-            Self::EmailTaken => (StatusCode::CONFLICT, "email_taken"),
+            Self::EmailTaken | Self::NotLinked(_) => (StatusCode::CONFLICT, "email_taken"),
             Self::NotRegistered => (StatusCode::FORBIDDEN, "not_registered"),
             Self::Disabled => (StatusCode::FORBIDDEN, "disabled"),
             Self::Throttled { .. } => (StatusCode::TOO_MANY_REQUESTS, "throttled"),
@@ -94,6 +97,8 @@ impl From<AccountError> for ApiError {
             AccountError::InvalidReset => AccountsError::InvalidReset.into(),
             AccountError::Throttled { retry_after } => AccountsError::Throttled { retry_after }.into(),
             AccountError::Invalid { field, reason } => RequestError::Invalid(format!("{field}: {reason}")).into(),
+            AccountError::RegistrationClosed => AccountsError::RegistrationClosed.into(),
+            AccountError::NotLinked => AccountsError::NotLinked(error.to_string()).into(),
             AccountError::NotRegistered => AccountsError::NotRegistered.into(),
             AccountError::Disabled => AccountsError::Disabled.into(),
             AccountError::UsernameTaken => AccountsError::UsernameTaken.into(),

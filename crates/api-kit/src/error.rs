@@ -3,6 +3,7 @@
 //! Each domain has an enum that implements [`HttpError`]: the message, the status and the code of a variant are in one place.
 //! Handlers return [`ApiError`], to which each of these enums converts with `?`.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -31,6 +32,11 @@ pub trait HttpError: std::error::Error + Send + Sync + 'static {
     /// `WWW-Authenticate`.
     fn challenge(&self) -> Option<&'static str> {
         None
+    }
+
+    /// Values of the refusal for programs, such as a total that has changed.
+    fn facts(&self) -> BTreeMap<String, String> {
+        BTreeMap::new()
     }
 
     /// Logs a failure of the service. Failures of clients are not logged.
@@ -67,11 +73,21 @@ impl ApiError {
         self.0.challenge()
     }
 
+    /// Values of the refusal for programs.
+    pub fn facts(&self) -> BTreeMap<String, String> {
+        self.0.facts()
+    }
+
     /// The problem for one of several items, as a part of a response. It is counted as a response of its own would be.
     pub fn into_problem(self) -> Problem {
+        self.problem()
+    }
+
+    /// The problem that the client gets.
+    fn problem(&self) -> Problem {
         let (status, code) = self.0.status_and_code();
         count_refusal(code);
-        problem::problem(status, code, self.to_string())
+        Problem { facts: self.facts(), ..problem::problem(status, code, self.to_string()) }
     }
 
     /// Logs a failure of the service. The code that responds to the client calls it once.
@@ -107,6 +123,10 @@ impl HttpError for InField {
         self.error.0.challenge()
     }
 
+    fn facts(&self) -> BTreeMap<String, String> {
+        self.error.0.facts()
+    }
+
     fn log(&self) {
         self.error.0.log();
     }
@@ -138,9 +158,7 @@ impl IntoResponse for ApiError {
         if full_disk.is_none() {
             self.log();
         }
-        let (status, code) = self.0.status_and_code();
-        count_refusal(code);
-        let mut response = problem::response(status, code, self.to_string());
+        let mut response = problem::response_of(self.status(), self.problem());
         let headers = response.headers_mut();
         if let Some(seconds) = self.retry_after() {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
@@ -297,6 +315,28 @@ pub fn whole_seconds(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("the total is another one now")]
+    struct Changed;
+
+    impl HttpError for Changed {
+        fn status_and_code(&self) -> (StatusCode, &'static str) {
+            (StatusCode::CONFLICT, "changed")
+        }
+
+        fn facts(&self) -> BTreeMap<String, String> {
+            BTreeMap::from([("total".to_owned(), "1299".to_owned())])
+        }
+    }
+
+    #[test]
+    fn a_problem_has_the_values_for_programs_if_there_are_any() {
+        let problem = |error: ApiError| serde_json::to_value(error.into_problem()).unwrap();
+        let changed = problem(ApiError::from(Changed).in_field("cart"));
+        assert_eq!((&changed["facts"]["total"], &changed["code"]), (&"1299".into(), &"changed".into()));
+        assert_eq!(problem(ServiceError::Busy.into()).get("facts"), None);
+    }
 
     #[test]
     fn transient_bus_errors_are_503_with_retry_after() {

@@ -18,6 +18,7 @@
 pub mod account_error;
 pub mod auth;
 pub mod callers;
+pub mod client_origin;
 pub mod describe;
 mod drain;
 pub mod error;
@@ -28,6 +29,7 @@ mod full_disk;
 pub mod json_body;
 pub mod middleware;
 pub mod openapi;
+mod proxy_network;
 pub mod rate_limit;
 mod request_metrics;
 mod response_bytes;

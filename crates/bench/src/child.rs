@@ -32,7 +32,9 @@ impl ChildProcess {
 
     /// `sightline up`.
     pub fn up(settings: &[(&str, String)]) -> anyhow::Result<Self> {
-        Self::start(&program("sightline")?, &["up"], settings)
+        // Its default port may be taken.
+        let settings = [settings, &[("SIGHTLINE_GRPC_ADDR", "off".to_owned())]].concat();
+        Self::start(&program("sightline")?, &["up"], &settings)
     }
 
     /// A service's program.

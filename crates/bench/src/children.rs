@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use crate::{indexer, overload, sign_ins, slow_connections, sse, worker};
+use crate::{downloads, indexer, overload, sign_ins, slow_connections, sse, worker};
 
 /// What a child process runs.
 #[derive(Debug, Args)]
@@ -33,6 +33,8 @@ enum ChildKind {
     SignIns(sign_ins::SignInsChild),
     /// Senders of frames
     Senders(overload::senders::SendersChild),
+    /// A bare file server
+    FileServer(downloads::FileServerChild),
 }
 
 impl ChildArgs {
@@ -49,6 +51,7 @@ impl ChildArgs {
             ChildKind::SlowConnections(child) => child.run().await,
             ChildKind::SignIns(child) => child.run().await,
             ChildKind::Senders(child) => child.run().await,
+            ChildKind::FileServer(child) => child.run().await,
         }
     }
 }

@@ -5,11 +5,14 @@
 //! program and the load generator run in separate processes.
 
 mod bus;
+mod catalogue;
 mod child;
 mod children;
+mod downloads;
 mod engine;
 mod face_search;
 mod faces;
+mod grpc_edge;
 mod indexer;
 mod ingest;
 mod latency;
@@ -66,6 +69,8 @@ enum Command {
     SlowReaders(sse::slow::SlowReadersBench),
     /// Connections that send a byte at a time or nothing: how they slow others, and when they are closed
     SlowConnections(slow_connections::SlowConnectionsBench),
+    /// Idle connections, cancelled calls and large messages of gRPC: their memory, and how they slow others
+    GrpcEdge(grpc_edge::GrpcEdgeBench),
     /// A search among faces that do not fit into memory: in PostgreSQL with pgvector, compared with reading them
     FaceSearch(face_search::FaceSearchBench),
     /// Many sign-ins at once: how they slow frames, and whether response times reveal which addresses have an account
@@ -76,6 +81,10 @@ enum Command {
     Soak(soak::SoakBench),
     /// Faces among many enrolled people: searches over HTTP and enrolments, on SQLite and PostgreSQL
     Faces(faces::FacesBench),
+    /// Downloads of the shop, compared with a bare file server of hyper
+    Downloads(downloads::DownloadsBench),
+    /// Pages of a shop with many books, on SQLite and PostgreSQL
+    Catalogue(catalogue::CatalogueBench),
     /// Every bench in turn; prints the name of each one that is skipped because its servers or programs are not given
     All(Box<All>),
     #[command(hide = true)]
@@ -101,6 +110,8 @@ struct All {
     #[command(flatten)]
     slow_connections: slow_connections::SlowConnectionsBench,
     #[command(flatten)]
+    grpc_edge: grpc_edge::GrpcEdgeBench,
+    #[command(flatten)]
     face_search: face_search::FaceSearchBench,
     #[command(flatten)]
     sign_ins: sign_ins::SignInsBench,
@@ -110,6 +121,10 @@ struct All {
     soak: soak::SoakBench,
     #[command(flatten)]
     faces: faces::FacesBench,
+    #[command(flatten)]
+    downloads: downloads::DownloadsBench,
+    #[command(flatten)]
+    catalogue: catalogue::CatalogueBench,
 }
 
 impl Bench {
@@ -126,11 +141,14 @@ impl Bench {
             Command::Sse(bench) => print(&bench.run(run_length).await?, json),
             Command::SlowReaders(bench) => print(&bench.run(run_length).await?, json),
             Command::SlowConnections(bench) => print(&bench.run(run_length).await?, json),
+            Command::GrpcEdge(bench) => print(&bench.run(run_length).await?, json),
             Command::FaceSearch(bench) => print(&bench.run(&servers, run_length).await?, json),
             Command::SignIns(bench) => print(&bench.run(run_length).await?, json),
             Command::Overload(bench) => print(&bench.run(&servers, run_length).await?, json),
             Command::Soak(bench) => print(&bench.run(run_length).await?, json),
             Command::Faces(bench) => print(&bench.run(&servers, run_length).await?, json),
+            Command::Downloads(bench) => print(&bench.run(run_length).await?, json),
+            Command::Catalogue(bench) => print(&bench.run(&servers, run_length).await?, json),
             Command::Child(child) => child.run().await,
             Command::All(all) => {
                 print_or_name("bus", all.bus.run(&servers, run_length).await, json)?;
@@ -141,11 +159,14 @@ impl Bench {
                 print_or_name("sse", all.sse.run(run_length).await, json)?;
                 print_or_name("slow-readers", all.slow_readers.run(run_length).await, json)?;
                 print_or_name("slow-connections", all.slow_connections.run(run_length).await, json)?;
+                print_or_name("grpc-edge", all.grpc_edge.run(run_length).await, json)?;
                 print_or_name("face-search", all.face_search.run(&servers, run_length).await, json)?;
                 print_or_name("sign-ins", all.sign_ins.run(run_length).await, json)?;
                 print_or_name("overload", all.overload.run(&servers, run_length).await, json)?;
                 print_or_name("soak", all.soak.run(run_length).await, json)?;
-                print_or_name("faces", all.faces.run(&servers, run_length).await, json)
+                print_or_name("faces", all.faces.run(&servers, run_length).await, json)?;
+                print_or_name("downloads", all.downloads.run(run_length).await, json)?;
+                print_or_name("catalogue", all.catalogue.run(&servers, run_length).await, json)
             }
         }
     }

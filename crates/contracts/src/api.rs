@@ -2,6 +2,7 @@
 
 mod face_model;
 mod faces;
+mod shop;
 mod streams;
 mod subjects;
 mod watchlists;
@@ -24,6 +25,11 @@ pub use faces::{
     EnrolledFace, EnrolledImages, Enrolment, FaceMatch, FaceQuality, FaceSearch, ImageVerdict, LatestPhoto, NoNegative,
     NotSame, PhotoAccepted, Rejection, Verification,
 };
+pub use shop::{
+    BookChangeBody, BookView, CartItemView, CartView, CategoryBody, CategoryView, CheckoutBody, DownloadView,
+    KeptOrderView, NewBookBody, OrderLineView, OrderView, PipelineBody, PositionBody, PositionView, PurchaseView,
+    RefundBody, UploadLinkView,
+};
 pub use streams::{ReportedState, StreamReport, StreamSettings, StreamState, StreamStateView, StreamView};
 pub use subjects::{
     Consent, DeletedSubject, HeldData, NewSubject, RemainingData, SubjectChange, SubjectImage, SubjectMerge,
@@ -45,6 +51,9 @@ pub struct Problem {
     pub code: String,
     /// What went wrong and what to do.
     pub detail: String,
+    /// Values for programs, such as the new total of `price_changed`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub facts: BTreeMap<String, String>,
     /// Id of the request in the log output, as in the header `X-Request-Id`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-pub use names::{DetectorName, StreamName, TenantId, WatchlistName};
+pub use names::{CategorySlug, DetectorName, StreamName, TenantId, WatchlistName};
 
 /// Why a text is not a valid id or name. The message says what is allowed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -131,6 +131,21 @@ uuid_id!(
     VectorId,
     "a vector id"
 );
+uuid_id!(
+    /// Id of a book of the shop.
+    BookId,
+    "a book id"
+);
+uuid_id!(
+    /// Id of an order. Payments are known by it too.
+    OrderId,
+    "an order id"
+);
+uuid_id!(
+    /// Id of an upload of a book's file.
+    UploadId,
+    "an upload id"
+);
 
 impl FrameId {
     /// A new UUIDv7.
@@ -196,6 +211,27 @@ impl SubjectId {
 
 impl VectorId {
     /// A new id for a vector.
+    pub fn now() -> Self {
+        Self(Uuid::now_v7())
+    }
+}
+
+impl BookId {
+    /// A new id for a book.
+    pub fn now() -> Self {
+        Self(Uuid::now_v7())
+    }
+}
+
+impl OrderId {
+    /// A new id for an order.
+    pub fn now() -> Self {
+        Self(Uuid::now_v7())
+    }
+}
+
+impl UploadId {
+    /// A new id for an upload.
     pub fn now() -> Self {
         Self(Uuid::now_v7())
     }

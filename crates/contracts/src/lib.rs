@@ -25,10 +25,12 @@ pub mod frame;
 pub mod fuzzing;
 pub mod groups;
 pub mod ids;
+mod money;
 pub mod result;
 mod retention;
 pub mod rule;
 pub mod schemas;
+mod shop_states;
 mod time;
 mod topic_role;
 mod topic_units;
@@ -45,11 +47,13 @@ pub use event::{DecodeError, Event, Headers, Message};
 pub use face_upload::{FaceUpload, FaceVerifiedEvent, UploadOutcome};
 pub use frame::{FrameContent, FrameEvent};
 pub use ids::{
-    AlertId, AlertSubject, ApiTokenId, DetectionId, DetectorName, FrameId, IdError, RuleId, SessionId, StreamName,
-    SubjectId, TenantId, UserId, VectorId, WatchlistName,
+    AlertId, AlertSubject, ApiTokenId, BookId, CategorySlug, DetectionId, DetectorName, FrameId, IdError, OrderId,
+    RuleId, SessionId, StreamName, SubjectId, TenantId, UploadId, UserId, VectorId, WatchlistName,
 };
+pub use money::{Currency, CurrencyError, Money};
 pub use result::{FailureCode, Outcome, ResultEvent};
 pub use retention::{RetentionDays, RetentionError};
 pub use rule::Rule;
+pub use shop_states::{AssetKind, BookStatus, OrderStatus};
 pub use time::whole_microseconds;
 pub use topics::{Topic, TopicRole, Topics};

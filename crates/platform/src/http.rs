@@ -2,7 +2,7 @@
 //! ids, access log, traces, CORS, graceful shutdown.
 //!
 //! Every service uses the same code: [`listen`] opens the port, [`serve`] serves requests on it: HTTP/1.1, with TLS 1.2 or
-//! 1.3 if a certificate is set.
+//! 1.3 if a certificate is set. A port for gRPC is HTTP/2 alone: [`listen_http2`], [`serve_http2`].
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -33,8 +33,10 @@ use settings::{Check, SettingErrors};
 
 mod access;
 mod cors;
+mod cross_origin;
 mod edge;
 mod for_clients;
+mod http2;
 mod min_rate_body;
 mod operator;
 mod request_id;
@@ -44,6 +46,7 @@ mod write_timeout;
 
 pub use access::{Tenant, set_tenant};
 pub use for_clients::{ForClients, reachable};
+pub use http2::{Http2Limits, listen_http2, serve_http2};
 pub use min_rate_body::{MinRate, TooSlow};
 pub use operator::OperatorPorts;
 pub use request_id::current as request_id;
@@ -171,7 +174,7 @@ impl From<TcpListener> for Listener {
 /// # Errors
 /// When the port cannot be opened or a setting is invalid. The message names the setting.
 pub async fn listen(settings: &HttpArgs) -> anyhow::Result<Listener> {
-    let (tls, cors) = (Tls::from_settings(settings)?, cors::layer(&settings.cors_origins)?);
+    let (tls, cors) = (Tls::from_settings(settings, tls::HTTP_1)?, cors::layer(&settings.cors_origins)?);
     let tcp = bind(&settings.http_addr, "SIGHTLINE_HTTP_ADDR").await?;
     let edge = Edge { encrypted: tls.is_some(), cors, ..Edge::default() };
     Ok(Listener { tls, edge, stop_delay: settings.stop_delay, ..Listener::from(tcp) })
@@ -180,7 +183,7 @@ pub async fn listen(settings: &HttpArgs) -> anyhow::Result<Listener> {
 /// Checks that certificates are readable and match their key, and that origins are valid.
 impl Check for HttpArgs {
     fn check(&self, errors: &mut SettingErrors) {
-        errors.collect(Tls::from_settings(self));
+        errors.collect(Tls::from_settings(self, tls::HTTP_1));
         errors.collect(cors::layer(&self.cors_origins));
     }
 }

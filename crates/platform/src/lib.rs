@@ -14,6 +14,7 @@ pub mod health;
 mod healthcheck;
 pub mod http;
 mod one_line;
+pub mod pem_files;
 pub mod problem;
 mod process;
 pub mod query;

@@ -1,5 +1,7 @@
 //! Error responses as `application/problem+json` (RFC 9457).
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use contracts::api::Problem;
@@ -21,13 +23,19 @@ pub fn problem(status: StatusCode, code: &str, mut detail: String) -> Problem {
         status: status.as_u16(),
         code: code.to_owned(),
         detail,
+        facts: BTreeMap::new(),
         request_id: crate::http::request_id(),
     }
 }
 
 /// An error response: a status, a stable code for programs, and a detail for people that says what to do.
 pub fn response(status: StatusCode, code: &str, detail: String) -> Response {
-    let mut response = (status, Json(problem(status, code, detail))).into_response();
+    response_of(status, problem(status, code, detail))
+}
+
+/// An error response with a problem that is made already.
+pub fn response_of(status: StatusCode, problem: Problem) -> Response {
+    let mut response = (status, Json(problem)).into_response();
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     response
 }

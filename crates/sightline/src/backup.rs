@@ -1,8 +1,8 @@
 //! `sightline backup`: a copy of the data folder, also while `sightline up` uses it; and `sightline restore`.
 //!
-//! Out: a folder with the log and the positions of its consumers, documents, images, accounts and the admin's token, and a manifest
-//! with versions and checksums. It appears under its name only when it is complete and on the disk. Of a log on Kafka it has the
-//! messages that a restore needs. Documents, images and accounts on servers are not in it; their own programs back them up, after
+//! Out: a folder with the log and the positions of its consumers, documents, images, accounts, the files of the shop and the admin's
+//! token, and a manifest with versions and checksums. It appears under its name only when it is complete and on the disk. Of a log on Kafka it has the
+//! messages that a restore needs. Documents, images, accounts and files on servers are not in it; their own programs back them up, after
 //! this command (docs/BACKUP.md).
 //!
 //! Guarantee: every frame that was acknowledged before the command was started is in the backup, processed or not. This follows from
@@ -12,7 +12,8 @@
 //! 2. the log: every message after the positions, unless all its consumers have finished it in between;
 //! 3. the documents: the effects of every message that is not in the copy of the log;
 //! 4. the images, to which documents and messages refer;
-//! 5. the accounts.
+//! 5. the accounts, with the books and orders of the shop;
+//! 6. the finished files of the shop, to which books refer. One that no book has any more is kept for two days, so it is still there.
 //!
 //! A message that was processed between two steps is processed again after a restore, and its ids make that harmless.
 
@@ -32,7 +33,7 @@ use clap::Args;
 use contracts::FrameArgs;
 use ingest_api::WorkerGroupArgs;
 use jiff::Timestamp;
-use store::{BlobArgs, DatabaseArgs, MongoArgs};
+use store::{BlobArgs, DatabaseArgs, MediaArgs, MongoArgs};
 use tokio::task::block_in_place;
 
 use self::copies::Copies;
@@ -40,7 +41,7 @@ use self::kafka_log::KafkaLog;
 use self::manifest::Manifest;
 use crate::data_dir::{DataDir, create_private_files, token_file};
 use crate::out;
-use crate::up::dependencies::{ACCOUNTS_FILE, BLOBS_FOLDER, DOCUMENTS_FILE, LOG_FOLDER};
+use crate::up::dependencies::{ACCOUNTS_FILE, BLOBS_FOLDER, DOCUMENTS_FILE, LOG_FOLDER, MEDIA_OBJECTS};
 
 /// Copy the data folder to a new folder, also while `sightline up` runs; `restore` makes a data folder of it again
 #[derive(Debug, Args)]
@@ -69,6 +70,9 @@ pub struct Backup {
 
     #[command(flatten)]
     blobs: BlobArgs,
+
+    #[command(flatten)]
+    media: MediaArgs,
 
     #[command(flatten)]
     database: DatabaseArgs,
@@ -123,7 +127,7 @@ impl Backup {
     fn copy_data_folder(&self, to: &Path, manifest: &mut Manifest) -> anyhow::Result<()> {
         // Services have no data folder. That of an `up` with servers only has the admin's token; it must be named, because the
         // default folder may be another installation's.
-        if self.is_all_on_servers() && self.data_dir.chosen().is_none() {
+        if self.has_no_data_folder() {
             return Ok(());
         }
         let data = self.data_dir.path()?;
@@ -140,16 +144,20 @@ impl Backup {
         if self.database.database_url.is_none() {
             manifest.schema.accounts = Some(copies.database(ACCOUNTS_FILE, store::copy_accounts)?);
         }
+        if self.media.media_url.is_none() {
+            copies.folder(MEDIA_OBJECTS)?;
+        }
         if token_file(&data).exists() {
             fs::copy(token_file(&data), token_file(to)).context("the admin's token cannot be copied")?;
         }
         Ok(())
     }
 
-    /// Whether no part is in a data folder.
-    fn is_all_on_servers(&self) -> bool {
-        let Self { kafka, mongo, blobs, database, .. } = self;
-        kafka.kafka_brokers.is_some()
+    /// Whether no data folder is backed up.
+    fn has_no_data_folder(&self) -> bool {
+        let Self { kafka, mongo, blobs, database, data_dir, .. } = self;
+        data_dir.chosen().is_none()
+            && kafka.kafka_brokers.is_some()
             && mongo.mongodb_uri.is_some()
             && blobs.blob_url.is_some()
             && database.database_url.is_some()
@@ -161,6 +169,7 @@ impl Backup {
             (self.mongo.mongodb_uri.is_some(), "documents (MongoDB)"),
             (self.blobs.blob_url.is_some(), "images (SIGHTLINE_BLOB_URL)"),
             (self.database.database_url.is_some(), "accounts (PostgreSQL)"),
+            (self.media.media_url.is_some() || self.has_no_data_folder(), "files of the shop (SIGHTLINE_MEDIA_URL)"),
         ];
         servers.into_iter().filter(|(is_set, _)| *is_set).map(|(_, name)| name).collect()
     }

@@ -203,6 +203,16 @@ impl Client {
         Ok(self.http.get(self.url(path)?).bearer_auth(self.token.expose()))
     }
 
+    /// A HEAD of a path, authorised.
+    pub fn head(&self, path: &str) -> anyhow::Result<RequestBuilder> {
+        Ok(self.http.head(self.url(path)?).bearer_auth(self.token.expose()))
+    }
+
+    /// A DELETE of a path, authorised.
+    pub fn delete(&self, path: &str) -> anyhow::Result<RequestBuilder> {
+        Ok(self.http.delete(self.url(path)?).bearer_auth(self.token.expose()))
+    }
+
     /// A PATCH of a path, authorised.
     pub fn patch(&self, path: &str) -> anyhow::Result<RequestBuilder> {
         Ok(self.http.patch(self.url(path)?).bearer_auth(self.token.expose()))

@@ -1,4 +1,4 @@
-//! Sending files to a server, which `push` and `faces enrol` share.
+//! Sending files to a server, which `push`, `faces enrol` and `books upload` share.
 
 pub mod deadline;
 pub mod image_file;

@@ -13,6 +13,7 @@ pub fn run_as_called() -> Option<ExitCode> {
         "faces" => Some(faces::program::main()),
         "indexer" => Some(indexer::program::main()),
         "ingest-api" => Some(ingest_api::program::main()),
+        "shop-api" => Some(shop_api::program::main()),
         _ => None,
     }
 }

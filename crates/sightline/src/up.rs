@@ -26,7 +26,9 @@ use platform::http::{Listener, OperatorPorts};
 use platform::traces::TraceExporter;
 use rules::BuiltInRuleSettings;
 use settings::{Check, SettingErrors};
-use store::{BlobArgs, DatabaseArgs, GalleryArgs, MongoArgs};
+use shop::Shop;
+use shop_api::ShopApi;
+use store::{BlobArgs, DatabaseArgs, GalleryArgs, MediaArgs, MongoArgs};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -72,6 +74,9 @@ pub struct Up {
     blobs: BlobArgs,
 
     #[command(flatten)]
+    media: MediaArgs,
+
+    #[command(flatten)]
     database: DatabaseArgs,
 
     #[command(flatten)]
@@ -103,6 +108,9 @@ pub struct Up {
 
     #[command(flatten)]
     galleries: GalleryArgs,
+
+    #[command(flatten, next_help_heading = "shop-api")]
+    shop: shop_api::Config,
 }
 
 impl Check for Up {
@@ -127,6 +135,8 @@ struct Listeners {
     public: Listener,
     /// Of alert-stream, for ingest-api.
     inner: Listener,
+    /// For gRPC, unless it is off.
+    grpc: Option<Listener>,
 }
 
 impl Up {
@@ -146,6 +156,7 @@ impl Up {
         let lock = dependencies::lock(&self, &folder)?;
         // Binds the port next: a port in use is the most common mistake, and the check is cheap.
         let mut public = platform::http::listen(&self.http).await?;
+        let grpc = shop_api::listen(&self.shop, &self.http).await?;
         self.check_cameras().await?;
         let stop = public.leave(announced);
         let traces = TraceExporter::start(&self.operator.traces)?;
@@ -153,7 +164,9 @@ impl Up {
         let inner =
             TcpListener::bind("127.0.0.1:0").await.context("no port for alert-stream on the loopback interface")?;
         let grace = self.operator.stop_grace;
-        let serving = Box::pin(self.serve(public, inner, dependencies, stop.clone()));
+        // Requests to this port come through the public one, which logs them.
+        let listeners = Listeners { public, inner: Listener::from(inner).unlogged(), grpc };
+        let serving = Box::pin(self.serve(listeners, dependencies, stop.clone()));
         let ended = platform::shutdown::within(grace, stop, serving).await;
         traces.close().await;
         ended
@@ -161,36 +174,34 @@ impl Up {
 
     async fn serve(
         mut self,
-        public: Listener,
-        inner: TcpListener,
+        listeners: Listeners,
         dependencies: Dependencies,
         stop: CancellationToken,
     ) -> anyhow::Result<()> {
         // The journal must survive a crash, so it is in the data folder and not in the system's temporary folder.
         self.worker.worker_state_dir.get_or_insert(dependencies.folder.join("worker"));
-        self.ingest.alert_stream_url = format!("http://{}", inner.local_addr()?).parse()?;
+        self.ingest.alert_stream_url = format!("http://{}", listeners.inner.local_addr()?).parse()?;
+        // This process has the routes of the shop itself.
+        self.ingest.shop_api.shop_api_url = None;
         let face_models = self.face_models(&dependencies);
         let mut health = self.health(&dependencies);
         if let Some(note) = &face_models {
             health = note.shown_by(health);
         }
-        let health = health.until(public.leaving());
+        let health = health.until(listeners.public.leaving());
         let extra = crate::dlq::admin::router(dependencies.bus.clone());
         let ports = OperatorPorts::open(&self.operator, &health, extra).await?;
-        // Requests to this port come through the public one, which logs them.
-        let inner = Listener::from(inner).unlogged();
         let face_models = match face_models {
             Some(note) => Some(note.text().await),
             None => None,
         };
-        let startup_message = self.startup_message(&public, ports.admin_addr(), &dependencies, face_models)?;
-        let cameras = self.camera_program(&public, &dependencies)?;
+        let startup_message = self.startup_message(&listeners, ports.admin_addr(), &dependencies, face_models)?;
+        let cameras = self.camera_program(&listeners.public, &dependencies)?;
 
         faces::check_consents(&self.faces, &dependencies.database).await?;
 
         let mut parts = JoinSet::new();
         let services = cameras::start(cameras, &mut parts, &health, &stop, self.operator.stop_grace);
-        let listeners = Listeners { public, inner };
         self.start_services(&mut parts, listeners, &dependencies, &health, &services)?;
         let files = dependencies.files_in_use.clone();
         parts.spawn(data_folder::watch(files.clone(), services.clone()));
@@ -212,7 +223,7 @@ impl Up {
         health: &Health,
         stop: &CancellationToken,
     ) -> anyhow::Result<()> {
-        let Self { topics, frames, built_ins, ingest, worker, indexer, alerts, faces, face_uses, .. } = self;
+        let Self { topics, frames, built_ins, ingest, worker, indexer, alerts, faces, face_uses, shop, .. } = self;
         let worker_shared = detector_worker::SharedArgs {
             topics: topics.clone(),
             frames: frames.clone(),
@@ -227,9 +238,12 @@ impl Up {
         };
         let faces_deps = dependencies.faces(topics.load()?);
         let faces = Faces::new(&faces, &faces_shared, &faces_deps);
-        let other_routes = faces.routes();
+        let shop = dependencies.shop_api(shop, &ingest)?;
+        let other_routes = faces.routes().merge(shop.routes());
         let ingest_deps = ingest_api::Deps { other_services: health.clone(), other_routes, ..dependencies.ingest() };
         let shared = ingest_api::SharedArgs { topics, frames, rules: built_ins.clone() };
+        parts.spawn(serve_grpc(shop, listeners.grpc, health.clone(), listeners.public.leaving(), stop.clone()));
+        parts.spawn(work_in_shop(dependencies.shop.clone(), stop.clone()));
         parts.spawn(ingest_api::run(ingest, shared, ingest_deps, listeners.public, stop.clone()));
         parts.spawn(detector_worker::run(worker, worker_shared, dependencies.worker(), stop.clone()));
         parts.spawn(indexer::run(indexer, built_ins, dependencies.indexer(), stop.clone()));
@@ -250,12 +264,33 @@ impl Up {
         let health = ingest_api::health(&self.ingest, &dependencies.ingest())
             .and(detector_worker::health(&self.worker, &dependencies.worker()))
             .and(indexer::health(&self.indexer, &dependencies.indexer()))
-            .and(alert_stream::health(&self.alerts, &dependencies.alerts()));
+            .and(alert_stream::health(&self.alerts, &dependencies.alerts()))
+            .and(shop_api::health(&dependencies.shop()));
         match &dependencies.uploads {
             Some(uploads) => uploads.shown_by(health),
             None => health,
         }
     }
+}
+
+/// Serves gRPC until `stop`, unless it is off.
+async fn serve_grpc(
+    shop: ShopApi,
+    listener: Option<Listener>,
+    health: Health,
+    leaving: CancellationToken,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    match listener {
+        Some(listener) => shop.serve_grpc(listener, &health, leaving, stop).await,
+        None => Ok(()),
+    }
+}
+
+/// Finishes payments, previews and deletions of the shop until `stop`.
+async fn work_in_shop(shop: Shop, stop: CancellationToken) -> anyhow::Result<()> {
+    Box::pin(shop.work(stop)).await;
+    Ok(())
 }
 
 /// Runs the maintenance of accounts until `stop`.
@@ -333,6 +368,23 @@ impl Dependencies {
             topics,
             uploads: self.uploads.clone(),
             traces: self.traces.faces.clone(),
+        }
+    }
+
+    /// The shop's services, with what other services have in their settings.
+    fn shop_api(&self, config: shop_api::Config, ingest: &ingest_api::Config) -> anyhow::Result<ShopApi> {
+        let public_url = self.accounts_service.settings().issuer.clone();
+        let trusted_proxies = ingest.trusted_proxies.clone();
+        ShopApi::new(&shop_api::Config { public_url, trusted_proxies, ..config }, &self.shop())
+    }
+
+    fn shop(&self) -> shop_api::Deps {
+        shop_api::Deps {
+            accounts: Arc::clone(&self.accounts),
+            accounts_service: self.accounts_service.clone(),
+            openid: self.openid.clone(),
+            shop: self.shop.clone(),
+            traces: self.traces.shop.clone(),
         }
     }
 

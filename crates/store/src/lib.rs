@@ -1,5 +1,5 @@
-//! Storage: documents in MongoDB or SQLite ([`Documents`]), images in S3 or a folder ([`Blobs`]), accounts in PostgreSQL or
-//! SQLite, with enrolled faces ([`relational`]).
+//! Storage: documents in MongoDB or SQLite ([`Documents`]), images in S3 or a folder ([`Blobs`]), audio files there too ([`Media`]),
+//! accounts in PostgreSQL or SQLite, with enrolled faces ([`relational`]).
 //!
 //! In: results and alerts from the indexer, rules and streams from the API, images from the API and the workers. Out: pages, counts
 //! and images.
@@ -18,6 +18,8 @@ mod eraser;
 mod expiring_texts;
 mod files_in_use;
 mod frame_pages;
+mod media;
+mod media_sweep;
 mod migrated;
 mod mongo;
 mod object_blobs;
@@ -40,12 +42,19 @@ pub use blobs::Blobs;
 pub use eraser::{Erased, TenantEraser, face_eraser, tenant_erasers};
 pub use expiring_texts::ExpiringTexts;
 pub use files_in_use::{FileLost, FilesInUse};
+pub use media::{
+    MAX_PARTS, Media, MediaArgs, MediaFacts, MediaKey, MediaKeyError, MediaStream, MultipartId, PART_BYTES, PartFacts,
+    attachment, media_folder, open_media,
+};
+pub use media_sweep::{end_media_upload, sweep_media};
 pub use migrated::Migrated;
 pub use mongo::MongoDocuments;
 pub use object_blobs::ObjectBlobs;
 pub use page_cursor::{CursorError, List, PageCursor};
 pub use recognitions::{Forgotten, Recognised, RecognitionStore, RejectedIdentity, forget_subject};
-pub use relational::Relational;
+pub use relational::{
+    MAX_OPEN_UPLOADS, MediaUploadRecord, MediaUploadState, NewMediaUpload, Relational, UploadProgress,
+};
 pub use results::{
     AlertFilter, DetectionFilter, FrameFilter, GroupBy, GroupCounts, Indexed, PageRequest, PutOutcome, ResultStore,
     StoreError, StoredAlert, StoredDetection, StoredResult, TenantScope,

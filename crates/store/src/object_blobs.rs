@@ -2,7 +2,7 @@
 //!
 //! The path of a blob is its key below the prefix, so retention deletes whole days by path.
 
-mod http;
+pub(crate) mod http;
 
 use std::collections::BTreeMap;
 use std::error::Error;

@@ -31,12 +31,31 @@ pub enum List {
     Audit,
     /// Subjects of enrolled faces.
     Subjects,
+    /// Books of the shop.
+    Books,
+    /// What a user has bought.
+    Purchases,
+    /// Orders of a user.
+    Orders,
+    /// Orders of deleted users.
+    KeptOrders,
 }
 
 impl List {
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Frames, Self::Detections, Self::Alerts, Self::Streams, Self::Users, Self::Audit, Self::Subjects];
+    pub const ALL: [Self; 11] = [
+        Self::Frames,
+        Self::Detections,
+        Self::Alerts,
+        Self::Streams,
+        Self::Users,
+        Self::Audit,
+        Self::Subjects,
+        Self::Books,
+        Self::Purchases,
+        Self::Orders,
+        Self::KeptOrders,
+    ];
 
     const fn name(self) -> &'static str {
         match self {
@@ -47,6 +66,10 @@ impl List {
             Self::Users => "users",
             Self::Audit => "audit",
             Self::Subjects => "subjects",
+            Self::Books => "books",
+            Self::Purchases => "purchases",
+            Self::Orders => "orders",
+            Self::KeptOrders => "kept_orders",
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Accounts in PostgreSQL or SQLite: users, credentials, revocations, quotas, the audit log, and enrolled faces (`faces`).
+//! Accounts in PostgreSQL or SQLite: users, credentials, revocations, quotas, the audit log, enrolled faces (`faces`), and the shop (`shop`).
 //!
 //! Stores and returns records; `accounts` makes the decisions. Passwords and tokens arrive as hashes only.
 //! Guarantees: a write is committed before its call returns; of several concurrent attempts to use a token or claim a name
@@ -21,12 +21,14 @@ mod failure;
 mod foreign_database;
 mod identities;
 mod login_keys;
+mod media_uploads;
 mod migrations;
 mod passwords;
 mod quota;
 mod revocations;
 mod rows_with;
 mod sessions;
+mod shop;
 mod signing_keys;
 mod sweep;
 mod transaction;
@@ -55,6 +57,7 @@ pub use faces::{
 };
 pub use identities::{Identity, LinkedIdentity};
 pub use login_keys::login_key;
+pub use media_uploads::{MAX_OPEN_UPLOADS, MediaUploadRecord, MediaUploadState, NewMediaUpload, UploadProgress};
 pub(crate) use migrations::COMPATIBLE_VERSIONS;
 #[cfg(test)]
 pub(crate) use migrations::effects;
@@ -63,5 +66,13 @@ pub use passwords::{PasswordHash, PasswordReset, TokenHash};
 pub use quota::{Charge, ChargeOutcome};
 pub use revocations::{Revocation, RevocationKind};
 pub use sessions::{NewSession, RotationOutcome, SessionRecord};
+pub use shop::{
+    AssetRecord, AssetWriteOutcome, BookChange, BookFilter, BookRecord, BookWriteOutcome, CartLine, CartOutcome,
+    CartRecord, CategoryRecord, KeptOrderRecord, MAX_CART_LINES, MAX_CATEGORIES, MAX_CATEGORIES_OF_BOOK, MAX_SHOP_PAGE,
+    MockPaymentRecord, MockPaymentState, NewBook, NewOrder, OpenOrderOutcome, OrderLine, OrderRecord, PaymentRecord,
+    Position, PurchaseRecord, RefundOutcome, SettleOutcome,
+};
 pub use signing_keys::{KeyRotation, SigningKeyRecord, VerifyingKeyRecord};
-pub use user_records::{AccessChange, NewUser, ProfileChange, Role, UserLimit, UserRecord, UserWriteOutcome};
+pub use user_records::{
+    AccessChange, NewUser, ProfileChange, Role, UserLimit, UserRecord, UserState, UserWriteOutcome,
+};

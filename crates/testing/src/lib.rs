@@ -4,6 +4,7 @@
 
 mod changed_bus;
 mod collector;
+pub mod openid_provider;
 mod relay;
 
 pub use changed_bus::{BusChange, ChangedBus};

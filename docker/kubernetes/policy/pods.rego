@@ -69,7 +69,7 @@ deny contains sprintf("admin-port: %s: no port may be 9600, the operator's", [na
 	path[count(path) - 1] == name
 }
 
-secrets := {"ADMIN_TOKEN", "DATABASE_URL", "KAFKA_PROPERTIES", "MONGODB_URI", "OIDC_CLIENT_SECRET", "OTLP_HEADERS", "REDIS_URL", "SMTP_URL"}
+secrets := {"ADMIN_TOKEN", "DATABASE_URL", "KAFKA_PROPERTIES", "MEDIA_S3_ACCESS_KEY_ID", "MEDIA_S3_SECRET_ACCESS_KEY", "MONGODB_URI", "OIDC_CLIENT_SECRET", "OTLP_HEADERS", "REDIS_URL", "SMTP_URL"}
 
 # The owner of the tables reads every secret in them, so a service that needs less has a role of its own.
 deny contains sprintf("database-role: %s: it connects to the database with the credential of %s", [named(one.workload), named(other.workload)]) if {
@@ -83,7 +83,7 @@ deny contains sprintf("database-role: %s: it connects to the database with the c
 }
 
 owns_tables(workload) if {
-	workload.metadata.labels["app.kubernetes.io/component"] in {"ingest-api", "migrate"}
+	workload.metadata.labels["app.kubernetes.io/component"] in {"ingest-api", "migrate", "shop-api"}
 }
 
 # Everybody who may read pods can read their environment.

@@ -1,9 +1,8 @@
 //! The HTTP service of this process, without a socket: requests in; responses and published messages out.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
 
-use accounts::{AccountsService, Clock, Hashing, LogMailer, Rate, Settings as AccountSettings, SharedState, Throttle};
+use accounts::{AccountsService, Clock, Hashing, LogMailer, Settings as AccountSettings, SharedState, Throttle};
 use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
@@ -146,7 +145,7 @@ async fn open_accounts(folder: &TempDir) -> anyhow::Result<(Relational, Arc<Acco
     let database = Relational::sqlite(folder.path().join("accounts.sqlite")).await?;
     database.migrate().await?;
     let hashing = Hashing { memory_kib: 8, passes: 1, threads: 1, waiting: 64 };
-    let throttle = Throttle { address: Rate::new(Duration::from_nanos(1), u32::MAX), ..Throttle::default() };
+    let throttle = Throttle { address: None, ..Throttle::default() };
     let settings = AccountSettings { hashing, throttle, ..AccountSettings::default() };
     let (shared, mailer) = (SharedState::in_process(), Arc::new(LogMailer));
     let deps = accounts::Deps { shared, mailer, clock: Clock::default(), erasers: Vec::new() };

@@ -8,7 +8,6 @@ mod admin_users;
 mod api_tokens;
 mod identities;
 mod oidc;
-mod oidc_error;
 mod passwords;
 mod sessions;
 

@@ -11,6 +11,7 @@ use api_kit::upload::{BodyLimits, BytesInFlight};
 use bus::Producer;
 use contracts::{DetectorName, Rule, TopicRole};
 use metrics::Counter;
+use openid::Provider;
 use platform::traces::Traces;
 use rules::built_in_rules;
 use store::{Blobs, Documents, FilesInUse, Relational};
@@ -19,7 +20,6 @@ use tokio_util::sync::CancellationToken;
 use crate::backlog::Backlog;
 use crate::config::{Config, MULTIPART_OVERHEAD, SharedArgs};
 use crate::deps::Deps;
-use crate::openid::Provider;
 use crate::rated_rules::RuleCosts;
 use crate::recent_keys::RecentKeys;
 use crate::replies::Replies;
@@ -83,7 +83,7 @@ pub struct Inner {
     pub inline_bytes: usize,
     /// The OpenID provider, if one is set.
     pub openid: Option<Provider>,
-    /// The HTTP client for alert-stream.
+    /// The HTTP client for alert-stream and shop-api.
     pub client: reqwest::Client,
     /// Starts the spans of published events.
     pub traces: Traces,
@@ -110,7 +110,7 @@ impl App {
     /// When the topics cannot be read, an HTTP client cannot be created, or the settings of the OpenID provider are incomplete.
     pub fn new(config: Config, shared: &SharedArgs, deps: &Deps, stop: CancellationToken) -> anyhow::Result<Self> {
         let max_image = shared.topics.load()?.get(TopicRole::Frames).max_message_bytes.saturating_sub(MESSAGE_OVERHEAD);
-        // No proxy and no redirect: alert-stream is another service of the installation.
+        // No proxy and no redirect: alert-stream and shop-api are other services of the installation.
         let client = reqwest::Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())

@@ -2,6 +2,7 @@
 
 pub mod erasure;
 pub mod limits;
+pub mod links;
 pub mod sessions;
 pub mod spelling;
 pub mod tokens;
@@ -26,6 +27,9 @@ macro_rules! for_each_guarantee {
             users::reset_mails_to_one_user_are_limited,
             users::the_audit_log_has_every_event_and_no_secret,
             users::an_identity_signs_in_one_user,
+            users::a_sign_up_signs_in_and_an_address_is_registered_once,
+            users::an_identity_with_the_address_of_a_user_must_be_linked,
+            users::a_federated_user_gets_a_password_by_mail,
             sessions::a_session_is_renewed_and_listed_and_ended,
             sessions::a_reused_refresh_token_ends_the_session_after_the_grace,
             sessions::of_fifty_concurrent_renewals_one_succeeds,
@@ -35,6 +39,8 @@ macro_rules! for_each_guarantee {
             sessions::a_sign_in_after_a_reset_is_valid_on_every_instance,
             sessions::an_access_token_expires,
             sessions::introspection_describes_every_kind_of_valid_token,
+            sessions::validation_tells_a_valid_token_from_any_other,
+            sessions::revoking_a_refresh_token_twice_is_no_error,
             sessions::a_sign_in_may_narrow_its_scopes_and_never_widen_them,
             sessions::a_full_session_stays_full_when_users_get_a_new_scope,
             sessions::without_the_database_tokens_are_refused_once_stale,
@@ -53,6 +59,9 @@ macro_rules! for_each_guarantee {
             spelling::blanks_around_a_name_do_not_count_at_sign_in,
             spelling::a_password_signs_in_in_any_normalisation,
             spelling::a_reset_by_mail_revokes_api_tokens_everywhere,
+            links::a_link_returns_what_it_was_signed_for_until_it_expires,
+            links::a_link_is_of_one_kind_and_no_access_token,
+            links::a_link_ends_within_a_second_with_its_user,
             limits::of_a_thousand_concurrent_frames_the_quota_is_charged,
             limits::a_frame_is_charged_once_and_a_refused_one_never,
             limits::an_account_without_a_quota_costs_no_write,
@@ -61,6 +70,7 @@ macro_rules! for_each_guarantee {
             limits::requests_beyond_the_rate_are_refused_with_a_retry_time,
             limits::guesses_at_an_account_do_not_lock_its_owner_out,
             limits::guesses_from_one_address_are_limited,
+            limits::without_a_limit_by_address_accounts_stay_limited,
             limits::registrations_from_one_address_are_limited,
         }
     };

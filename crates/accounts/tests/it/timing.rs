@@ -54,8 +54,8 @@ async fn test_accounts(folder: &TempDir) -> TestAccounts {
         hashing: Hashing { memory_kib: 4_096, passes: 1, ..settings().hashing },
         throttle: Throttle {
             pair: unlimited,
-            address: unlimited,
-            tokens: unlimited,
+            address: Some(unlimited),
+            tokens: Some(unlimited),
             account: unlimited,
             mails: unlimited,
         },

@@ -7,6 +7,7 @@ use tempfile::TempDir;
 
 use crate::child::{ChildProcess, free_port};
 use crate::engine::Engine;
+use crate::meter::Meter;
 use crate::namespace::{Servers, TestNamespace};
 
 /// The data folder of `sightline up` in the temporary one.
@@ -55,6 +56,11 @@ impl Services {
     /// The data folder of `sightline up`.
     pub fn data_folder(&self) -> PathBuf {
         self.folder.path().join(DATA)
+    }
+
+    /// Processor time and memory of `sightline up`, or of ingest-api.
+    pub fn meter(&self) -> anyhow::Result<Meter> {
+        self.processes.first().context("no process runs")?.meter()
     }
 
     /// The four services on Kafka and MongoDB.

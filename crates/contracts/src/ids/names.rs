@@ -93,6 +93,15 @@ name!(
     "^[a-z0-9_]{1,32}$",
     |byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_'
 );
+name!(
+    /// Name of a category of books, such as `science-fiction`.
+    CategorySlug,
+    "a category",
+    1..=32,
+    "a-z 0-9 -",
+    "^[a-z0-9-]{1,32}$",
+    |byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'
+);
 
 impl TenantId {
     /// The tenant whose data every user can read.

@@ -1,7 +1,7 @@
 //! The access log: one line per request, written when its response is sent or its client has disconnected.
 //!
-//! A line has method, route, status, time, bytes, request id, the id of the trace if traces are on, the caller's tenant where a
-//! handler sets it, the client's address, and `cut` if the client disconnected before the end of the response. The route is the pattern and not the path: a
+//! A line has method, route, status, that of gRPC if there is one, time, bytes, request id, the id of the trace if traces are on, the
+//! caller's tenant where a handler sets it, the client's address, and `cut` if the client disconnected before the end of the response. The route is the pattern and not the path: a
 //! path, like the query, headers and bodies, may contain credentials.
 //! `SIGHTLINE_LOG=info,access=off` turns it off.
 
@@ -15,13 +15,16 @@ use axum::body::{Body, HttpBody};
 use axum::extract::{ConnectInfo, MatchedPath, Request};
 use axum::response::Response;
 use bytes::Bytes;
-use http::{Extensions, HeaderValue, Method, StatusCode};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use http_body::{Frame, SizeHint};
 
 use crate::telemetry::ACCESS_TARGET;
 
 /// Routes that orchestrators call frequently. They are logged only when they fail.
 const PROBES: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
+
+/// The status of a gRPC call, in the trailers of its response, or in the headers of one without a body.
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 /// The tenant of a request's caller. It has a name after an argument of the handler has authenticated the caller.
 #[derive(Debug, Clone, Default)]
@@ -62,6 +65,7 @@ pub struct Line {
     id: HeaderValue,
     trace_id: Option<String>,
     status: Option<StatusCode>,
+    grpc_status: Option<HeaderValue>,
     bytes: u64,
     /// Whether the whole response was passed to the connection.
     complete: bool,
@@ -83,6 +87,7 @@ impl Line {
             id: id.clone(),
             trace_id,
             status: None,
+            grpc_status: None,
             bytes: 0,
             complete: false,
         })
@@ -92,10 +97,17 @@ impl Line {
     pub fn finish_with(mut self, response: Response) -> Response {
         let status = response.status();
         self.status = Some(status);
+        self.read_grpc_status(response.headers());
         let no_body =
             self.method == Method::HEAD || [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status);
         self.complete = no_body || response.body().is_end_stream();
         response.map(|body| Body::new(CountedBody { body, line: self }))
+    }
+
+    fn read_grpc_status(&mut self, headers: &HeaderMap) {
+        if let Some(status) = headers.get(GRPC_STATUS) {
+            self.grpc_status = Some(status.clone());
+        }
     }
 
     fn is_quiet_probe(&self) -> bool {
@@ -115,6 +127,7 @@ impl Drop for Line {
             method = known_method(&self.method),
             route = self.route.as_ref().map_or("none", MatchedPath::as_str),
             status = self.status.map(|status| status.as_u16()),
+            grpc.status = self.grpc_status.as_ref().and_then(|status| status.to_str().ok()),
             ?took,
             bytes = self.bytes,
             request.id = self.id.to_str().unwrap_or_default(),
@@ -156,8 +169,11 @@ impl HttpBody for CountedBody {
         match &polled {
             Some(Ok(frame)) => {
                 self.line.bytes += frame.data_ref().map_or(0, Bytes::len) as u64;
-                // With a known length hyper does not poll again after the last byte.
-                self.line.complete = self.body.is_end_stream();
+                if let Some(trailers) = frame.trailers_ref() {
+                    self.line.read_grpc_status(trailers);
+                }
+                // With a known length hyper does not poll again after the last byte, and never after trailers.
+                self.line.complete = self.body.is_end_stream() || frame.is_trailers();
             }
             Some(Err(_)) => {}
             None => self.line.complete = true,

@@ -5,7 +5,10 @@
 
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, LOCATION, ORIGIN, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{
+    ACCEPT_RANGES, AUTHORIZATION, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_MATCH,
+    IF_NONE_MATCH, IF_RANGE, LOCATION, ORIGIN, RANGE, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use http::{HeaderName, HeaderValue, Method, Uri};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
@@ -13,24 +16,60 @@ use super::request_id::REQUEST_ID;
 
 const METHODS: [Method; 6] = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
 /// Headers that cross-origin requests may have.
-const REQUEST_HEADERS: [HeaderName; 8] = [
+const REQUEST_HEADERS: [HeaderName; 24] = [
     AUTHORIZATION,
     // EventSource polyfills send it.
     CACHE_CONTROL,
     CONTENT_TYPE,
+    HeaderName::from_static("grpc-timeout"),
     HeaderName::from_static("idempotency-key"),
     HeaderName::from_static("last-event-id"),
     HeaderName::from_static("prefer"),
     HeaderName::from_static("traceparent"),
+    // Clients of grpc-web send them.
+    HeaderName::from_static("x-grpc-web"),
+    HeaderName::from_static("x-user-agent"),
+    HeaderName::from_static("expected-currency"),
+    HeaderName::from_static("expected-total-cents"),
+    // Downloads in ranges.
+    IF_MATCH,
+    IF_NONE_MATCH,
+    IF_RANGE,
+    RANGE,
+    // Uploads by tus 1.0.
+    HeaderName::from_static("tus-resumable"),
+    HeaderName::from_static("upload-checksum"),
+    HeaderName::from_static("upload-defer-length"),
+    HeaderName::from_static("upload-length"),
+    HeaderName::from_static("upload-metadata"),
+    HeaderName::from_static("upload-offset"),
+    HeaderName::from_static("x-http-method-override"),
     REQUEST_ID,
 ];
 /// Headers that scripts may read in responses, in addition to the CORS-safelisted ones.
-const RESPONSE_HEADERS: [HeaderName; 7] = [
+const RESPONSE_HEADERS: [HeaderName; 24] = [
+    ACCEPT_RANGES,
+    CONTENT_DISPOSITION,
+    CONTENT_RANGE,
+    ETAG,
+    HeaderName::from_static("grpc-message"),
+    HeaderName::from_static("grpc-status"),
+    HeaderName::from_static("grpc-status-details-bin"),
     LOCATION,
     HeaderName::from_static("preference-applied"),
     HeaderName::from_static("ratelimit"),
     HeaderName::from_static("ratelimit-policy"),
     RETRY_AFTER,
+    HeaderName::from_static("tus-checksum-algorithm"),
+    HeaderName::from_static("tus-extension"),
+    HeaderName::from_static("tus-max-size"),
+    HeaderName::from_static("tus-resumable"),
+    HeaderName::from_static("tus-version"),
+    HeaderName::from_static("upload-defer-length"),
+    HeaderName::from_static("upload-expires"),
+    HeaderName::from_static("upload-length"),
+    HeaderName::from_static("upload-metadata"),
+    HeaderName::from_static("upload-offset"),
     WWW_AUTHENTICATE,
     REQUEST_ID,
 ];

@@ -14,6 +14,7 @@ use tower_http::cors::CorsLayer;
 use tracing::Instrument;
 
 use super::access::Line;
+use super::cross_origin::CrossOrigin;
 use super::request_id::{self, CURRENT, REQUEST_ID};
 use super::request_span::RequestSpan;
 use crate::traces::Traces;
@@ -40,6 +41,8 @@ pub struct Edge {
     pub cors: Option<CorsLayer>,
     /// Whether the access log is off.
     pub unlogged: bool,
+    /// Whether only programs call the port, so that responses need no headers for browsers.
+    pub for_programs: bool,
     /// Starts the spans of requests.
     pub traces: Traces,
 }
@@ -48,7 +51,7 @@ impl Edge {
     /// Adds the middleware to `routes`.
     pub fn around(self, routes: Router) -> Router {
         let routes = match &self.cors {
-            Some(cors) => routes.layer(cors.clone()),
+            Some(cors) => routes.layer(CrossOrigin(cors.clone())),
             None => routes,
         };
         // Added to each route, because only there `MatchedPath` is known.
@@ -63,7 +66,7 @@ async fn pass(State(edge): State<Arc<Edge>>, mut request: Request, next: Next) -
     if edge.encrypted {
         request.headers_mut().insert(FORWARDED_PROTO, HeaderValue::from_static("https"));
     }
-    let strict = edge.encrypted && !is_local(request.headers());
+    let strict = edge.encrypted && !edge.for_programs && !is_local(request.headers());
 
     let log_span = tracing::info_span!("request", request.id = id.to_str().unwrap_or_default());
     let mut response = CURRENT.scope(id.clone(), next.run(request)).instrument(log_span).await;
@@ -71,8 +74,10 @@ async fn pass(State(edge): State<Arc<Edge>>, mut request: Request, next: Next) -
 
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, id);
-    for (name, value) in SECURITY_HEADERS {
-        insert_if_absent(headers, name, value);
+    if !edge.for_programs {
+        for (name, value) in SECURITY_HEADERS {
+            insert_if_absent(headers, name, value);
+        }
     }
     if strict {
         insert_if_absent(headers, STRICT_TRANSPORT_SECURITY, HSTS);

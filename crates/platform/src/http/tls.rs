@@ -21,17 +21,23 @@ const CERT: &str = "SIGHTLINE_TLS_CERT";
 const KEY: &str = "SIGHTLINE_TLS_KEY";
 const CLIENT_CA: &str = "SIGHTLINE_TLS_CLIENT_CA";
 
+/// Name of HTTP/1.1 in the handshake (ALPN, RFC 7301).
+pub const HTTP_1: &[u8] = b"http/1.1";
+/// That of HTTP/2.
+pub const HTTP_2: &[u8] = b"h2";
+
 /// Interval between warnings about a certificate that expires soon.
 const WARN_AGAIN: Duration = Duration::from_secs(24 * 3600);
 /// Remaining validity from which on a certificate expires soon.
 const SOON: Duration = Duration::from_secs(14 * 24 * 3600);
 
-/// Paths of the files.
+/// Paths of the files, and the protocol that their configuration offers.
 #[derive(Debug, Clone)]
 struct Files {
     cert: PathBuf,
     key: PathBuf,
     client_ca: Option<PathBuf>,
+    protocol: &'static [u8],
 }
 
 /// Contents of the files.
@@ -52,13 +58,13 @@ pub struct Tls {
 }
 
 impl Tls {
-    /// Reads the files that the settings name; `None` when they name no certificate.
+    /// Reads the files that the settings name, for a port of `protocol`; `None` when they name no certificate.
     ///
     /// # Errors
     /// When certificate or key is missing, a file cannot be read or is invalid, or the key belongs to another certificate. The
     /// message names the setting.
-    pub fn from_settings(settings: &HttpArgs) -> anyhow::Result<Option<Self>> {
-        let Some(files) = Files::from_settings(settings)? else { return Ok(None) };
+    pub fn from_settings(settings: &HttpArgs, protocol: &'static [u8]) -> anyhow::Result<Option<Self>> {
+        let Some(files) = Files::from_settings(settings, protocol)? else { return Ok(None) };
         let first = Arc::new(files.read()?);
         let current = Arc::new(RwLock::new(Arc::new(files.server_config(&first)?)));
         Ok(Some(Self { files, first, current }))
@@ -127,11 +133,11 @@ impl Tls {
 }
 
 impl Files {
-    fn from_settings(settings: &HttpArgs) -> anyhow::Result<Option<Self>> {
+    fn from_settings(settings: &HttpArgs, protocol: &'static [u8]) -> anyhow::Result<Option<Self>> {
         let HttpArgs { tls_cert, tls_key, tls_client_ca, .. } = settings;
         match (tls_cert, tls_key, tls_client_ca) {
             (Some(cert), Some(key), client_ca) => {
-                Ok(Some(Self { cert: cert.clone(), key: key.clone(), client_ca: client_ca.clone() }))
+                Ok(Some(Self { cert: cert.clone(), key: key.clone(), client_ca: client_ca.clone(), protocol }))
             }
             (None, None, None) => Ok(None),
             (None, None, Some(_)) => anyhow::bail!("{CLIENT_CA} is set without {CERT} and {KEY}; set them too"),
@@ -167,7 +173,7 @@ impl Files {
             _ => builder.with_no_client_auth(),
         };
         let mut config = builder.with_single_cert(chain, key).map_err(|error| self.invalid_pair(&error))?;
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = vec![self.protocol.to_vec()];
         self.warn_of_expiry(contents);
         Ok(config)
     }

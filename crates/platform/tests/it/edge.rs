@@ -107,6 +107,14 @@ async fn only_pages_of_listed_origins_may_call() {
 }
 
 #[tokio::test]
+async fn options_without_a_preflight_reach_their_route() {
+    let cors_origins = vec!["https://app.example.com".to_owned()];
+    let server = TestServer::start(&HttpArgs { cors_origins, ..plain() }, Limits::default()).await;
+    let response = any_client().request(Method::OPTIONS, server.url("http", "/length")).send().await.unwrap();
+    assert_eq!((response.status().as_u16(), header(&response, "allow")), (405, Some("POST")));
+}
+
+#[tokio::test]
 async fn with_a_star_any_page_may_call_without_credentials() {
     let server =
         TestServer::start(&HttpArgs { cors_origins: vec!["*".to_owned()], ..plain() }, Limits::default()).await;

@@ -5,6 +5,7 @@
 mod access_log;
 mod certificates;
 mod edge;
+mod http2;
 mod operator_ports;
 mod slow_clients;
 mod stopping;

@@ -5,6 +5,15 @@ use std::io::IsTerminal;
 
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
+/// A bar that counts so many bytes. Hidden where nobody sees it.
+pub fn byte_progress(bytes: u64) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{bar:20} {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left");
+    ProgressBar::new(bytes).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
 /// A bar that counts so many `items`, such as `frames`. Hidden if there is one, and where nobody sees it.
 pub fn progress(count: usize, items: &str) -> ProgressBar {
     if count < 2 || !std::io::stderr().is_terminal() {

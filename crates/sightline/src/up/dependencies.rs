@@ -10,11 +10,13 @@ use bus::{Bus, EmbeddedBus};
 use clap::Args;
 use faces::uploads::{UploadFolder, Uploads};
 use gallery::Galleries;
+use openid::Provider;
 use platform::traces::{TraceExporter, Traces};
 use settings::Secret;
+use shop::{MockPayments, Shop, ShopDeps};
 use store::{
-    Blobs, DatabaseArgs, Documents, FilesInUse, Migrated, MongoArgs, MongoDocuments, ObjectBlobs, Relational,
-    SqliteDocuments, TenantEraser,
+    Blobs, DatabaseArgs, Documents, FilesInUse, Media, Migrated, MongoArgs, MongoDocuments, ObjectBlobs, Relational,
+    SqliteDocuments, TenantEraser, media_folder, open_media,
 };
 
 use super::Up;
@@ -26,6 +28,10 @@ pub const ACCOUNTS_FILE: &str = "accounts.sqlite";
 pub const DOCUMENTS_FILE: &str = "documents.sqlite";
 /// The folder of the images in the data folder.
 pub const BLOBS_FOLDER: &str = "blobs";
+/// The folder of the shop's files in the data folder.
+pub const MEDIA_FOLDER: &str = "media";
+/// The finished files in that folder.
+pub const MEDIA_OBJECTS: &str = "media/objects";
 /// The embedded log in the data folder.
 pub const LOG_FOLDER: &str = "log";
 
@@ -56,6 +62,12 @@ pub struct Dependencies {
     pub uploads: Option<Uploads>,
     /// The users.
     pub accounts_service: Arc<AccountsService>,
+    /// Recordings, previews and covers of the shop.
+    pub media: Arc<dyn Media>,
+    /// The shop.
+    pub shop: Shop,
+    /// The OpenID provider, if one is set.
+    pub openid: Option<Arc<Provider>>,
     /// A token for the camera program, which may only send frames.
     pub camera_token: Secret,
     /// Where rate limits, sessions and cached answers are stored, for the startup message.
@@ -78,6 +90,7 @@ pub struct ServiceTraces {
     pub indexer: Traces,
     pub alerts: Traces,
     pub faces: Traces,
+    pub shop: Traces,
 }
 
 impl ServiceTraces {
@@ -87,6 +100,7 @@ impl ServiceTraces {
             indexer: exporter.service("indexer"),
             alerts: exporter.service("alert-stream"),
             faces: exporter.service("faces"),
+            shop: exporter.service("shop-api"),
         }
     }
 }
@@ -109,13 +123,15 @@ impl Dependencies {
         database.check_can_migrate().await?;
         let (documents, _) = documents(&up.mongo, &folder).await?;
         let bus = bus(up, lock).await?;
-        let blobs = blobs(up, &folder)?;
+        let (blobs, media) = (blobs(up, &folder)?, media(up, &folder)?);
         let (admin_token, token_file) = admin_token(up, &folder)?;
         let uploads_folder = UploadFolder::configured(&up.faces, &up.frames)?;
         let erasers = faces::tenant_erasers(&documents, &blobs, &database, uploads_folder.as_ref());
         let uploads = uploads_folder.map(|folder| Uploads::new(Arc::clone(&bus), folder));
         let accounts_service = accounts_service(up, database.clone(), shared, erasers).await?;
         let (accounts, camera_token) = with_tokens(&accounts_service, &admin_token)?;
+        let shop = shop(up, &database, &media, &accounts_service);
+        let openid = Provider::new(&up.ingest.openid, &accounts_service.settings().issuer)?.map(Arc::new);
         database.log_face_search().await;
         let galleries = up.galleries.galleries(&database);
         let mut worker = detector_worker::Deps::new(Arc::clone(&bus), Arc::clone(&blobs));
@@ -131,6 +147,9 @@ impl Dependencies {
             galleries,
             uploads,
             accounts_service,
+            media,
+            shop,
+            openid,
             camera_token,
             limits: up.redis.redis_url.as_ref().map_or("in this process", |_| "Redis").to_owned(),
             worker,
@@ -173,6 +192,7 @@ fn files_in_use(up: &Up, folder: &Path, lock_file: Option<PathBuf>) -> anyhow::R
         embedded(up.mongo.mongodb_uri.is_some(), DOCUMENTS_FILE),
         embedded(up.database.database_url.is_some(), ACCOUNTS_FILE),
         embedded(up.blobs.blob_url.is_some(), BLOBS_FOLDER),
+        embedded(up.media.media_url.is_some(), MEDIA_FOLDER),
     ];
     let topics = if log_is_embedded { topic_folders(&folder.join(LOG_FOLDER)) } else { Ok(Vec::new()) };
     let topics = topics.context("SIGHTLINE_DATA_DIR")?;
@@ -223,6 +243,27 @@ fn blobs(up: &Up, folder: &Path) -> anyhow::Result<Arc<dyn Blobs>> {
     Ok(Arc::new(opened?))
 }
 
+/// The files of the shop: the store of the settings, else a folder in the data folder.
+fn media(up: &Up, folder: &Path) -> anyhow::Result<Arc<dyn Media>> {
+    match &up.media.media_url {
+        Some(_) => open_media(&up.media).context("SIGHTLINE_MEDIA_URL"),
+        None => media_folder(folder.join(MEDIA_FOLDER)).context("SIGHTLINE_DATA_DIR"),
+    }
+}
+
+/// The shop. Its payments are those of the mock, which always pays.
+fn shop(up: &Up, database: &Relational, media: &Arc<dyn Media>, accounts: &Arc<AccountsService>) -> Shop {
+    let clock = Clock::default();
+    let deps = ShopDeps {
+        database: database.clone(),
+        media: Arc::clone(media),
+        payments: Arc::new(MockPayments::new(database.clone(), clock.clone())),
+        accounts: Arc::clone(accounts),
+        clock,
+    };
+    Shop::new(deps, &up.shop.shop)
+}
+
 /// Rate limits, sessions and cached answers: in Redis if its address is set, else in this process.
 fn shared_state(up: &Up) -> anyhow::Result<SharedState> {
     match &up.redis.redis_url {
@@ -242,8 +283,8 @@ async fn accounts_service(
     if migrated.is_changed() {
         tracing::info!("{}: {migrated}", database.describe());
     }
-    let settings = ingest_api::settings(&up.tokens, &up.ingest.accounts);
-    let mailer = ingest_api::mailer(&up.ingest.accounts)?;
+    let settings = up.ingest.accounts.settings(&up.tokens);
+    let mailer = up.ingest.accounts.mailer()?;
     let deps = accounts::Deps { shared, mailer, clock: Clock::default(), erasers };
     let accounts_service = AccountsService::open(database, settings, deps).await.map_err(anyhow::Error::msg)?;
     accounts_service.operator().await.context("the operator's own user cannot be created")?;

@@ -11,7 +11,7 @@ use platform::http::Listener;
 use tokio_util::sync::CancellationToken;
 
 use super::client_commands::ClientCommands;
-use super::{Dependencies, Up};
+use super::{Dependencies, Listeners, Up};
 use crate::out;
 
 /// The text printed at the start and when everything is ready.
@@ -21,6 +21,8 @@ pub struct StartupMessage {
     /// Whether other machines reach the port too, under all addresses of this one.
     all_addresses: bool,
     admin: Option<SocketAddr>,
+    /// Address for gRPC, unless it is off.
+    grpc: Option<String>,
     runs_on: Vec<(&'static str, String)>,
     commands: ClientCommands,
 }
@@ -28,7 +30,7 @@ pub struct StartupMessage {
 impl Up {
     pub(super) fn startup_message(
         &self,
-        public: &Listener,
+        listeners: &Listeners,
         admin: Option<SocketAddr>,
         dependencies: &Dependencies,
         face_models: Option<String>,
@@ -37,6 +39,7 @@ impl Up {
             ("log", dependencies.bus.describe()),
             ("documents", dependencies.documents.describe()),
             ("images", dependencies.blobs.describe()),
+            ("media", dependencies.media.describe()),
             (
                 "accounts",
                 format!(
@@ -48,11 +51,13 @@ impl Up {
             ("detectors", self.detectors()?),
         ];
         runs_on.extend(face_models.map(|models| ("faces", models)));
-        let port = public.for_clients()?;
+        let public = &listeners.public;
+        let (port, grpc) = (public.for_clients()?, listeners.grpc.as_ref().map(Listener::for_clients).transpose()?);
         Ok(StartupMessage {
             url: port.url.clone(),
             all_addresses: public.local_addr()?.ip().is_unspecified(),
             admin,
+            grpc: grpc.map(|port| port.url),
             runs_on,
             commands: self.client_commands(port, dependencies.token_file.as_deref())?,
         })
@@ -100,6 +105,9 @@ impl StartupMessage {
         let url = &self.url;
         let everywhere = if self.all_addresses { ", and on the other addresses of this machine" } else { "" };
         show(format_args!("{:>10}  {url}{everywhere}  (documentation: {url}/docs)", "API"));
+        if let Some(grpc) = &self.grpc {
+            show(format_args!("{:>10}  {grpc}  (the shop)", "gRPC"));
+        }
         if let Some(admin) = self.admin {
             show(format_args!("{:>10}  http://{admin}  (health, metrics)", "operator"));
         }

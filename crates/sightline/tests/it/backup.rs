@@ -185,7 +185,9 @@ async fn a_backup_or_data_folder_is_never_overwritten() {
     std::fs::create_dir(data.join(".restoring")).unwrap();
     assert!(refusal(&run(&["restore"], &backup, &data)).contains("is not empty"));
     let mut up = Command::new(env!("CARGO_BIN_EXE_sightline"));
-    up.args(["up", "--http-addr", "127.0.0.1:0", "--admin-addr", "off", "--data-dir"]).arg(&data).env_clear();
+    up.args(["up", "--http-addr", "127.0.0.1:0", "--admin-addr", "off", "--grpc-addr", "off", "--data-dir"])
+        .arg(&data)
+        .env_clear();
     assert!(refusal(&up.output().unwrap()).contains("was interrupted"));
     std::fs::remove_dir(data.join(".restoring")).unwrap();
     printed(&run(&["restore"], &backup, &data));
@@ -258,6 +260,6 @@ async fn a_backup_names_what_is_on_servers() {
     assert!(lines.contains("not in this backup: documents (MongoDB)"), "{lines}");
     let entries = folder.path("backup").read_dir().unwrap();
     let files: BTreeSet<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    let expected = ["accounts.sqlite", "admin.token", "blobs", "log", "manifest.json"];
+    let expected = ["accounts.sqlite", "admin.token", "blobs", "log", "manifest.json", "media"];
     assert_eq!(files, expected.map(str::to_owned).into());
 }

@@ -18,6 +18,7 @@ fn refused(settings: &[(&str, &str)]) -> String {
         .env("SIGHTLINE_DATA_DIR", data.path().join("data"))
         .env("SIGHTLINE_HTTP_ADDR", format!("127.0.0.1:{}", free_port()))
         .env("SIGHTLINE_ADMIN_ADDR", "off")
+        .env("SIGHTLINE_GRPC_ADDR", "off")
         .envs(settings.iter().copied());
     let output = command.output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
@@ -44,9 +45,11 @@ fn a_folder_of_uploads_that_is_not_there_is_named() {
 fn a_port_in_use_is_named() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let stderr = refused(&[("SIGHTLINE_HTTP_ADDR", &address)]);
-    let line = error_line(&stderr);
-    assert!(line.contains("SIGHTLINE_HTTP_ADDR") && line.contains("in use"), "{line}");
+    for name in ["SIGHTLINE_HTTP_ADDR", "SIGHTLINE_GRPC_ADDR"] {
+        let stderr = refused(&[(name, &address)]);
+        let line = error_line(&stderr);
+        assert!(line.contains(name) && line.contains("in use"), "{line}");
+    }
 }
 
 #[test]

@@ -13,6 +13,7 @@ async fn up_outlives_the_readers_of_its_output() {
         ("SIGHTLINE_DATA_DIR".to_owned(), folder.to_str().unwrap().to_owned()),
         ("SIGHTLINE_HTTP_ADDR".to_owned(), format!("127.0.0.1:{port}")),
         ("SIGHTLINE_ADMIN_ADDR".to_owned(), "off".to_owned()),
+        ("SIGHTLINE_GRPC_ADDR".to_owned(), "off".to_owned()),
     ];
     let mut up = command(env!("CARGO_BIN_EXE_sightline"), &["up".to_owned()], &settings);
     let mut up = up.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

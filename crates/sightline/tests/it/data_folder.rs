@@ -79,7 +79,7 @@ async fn a_second_up_names_the_process_before_the_port() {
     for name in ["SIGHTLINE_ORT_DYLIB_PATH", "SIGHTLINE_MODELS_DIR"] {
         second.envs(std::env::var_os(name).map(|value| (name, value)));
     }
-    let output = second.env("SIGHTLINE_HTTP_ADDR", address).output().unwrap();
+    let output = second.env("SIGHTLINE_HTTP_ADDR", address).env("SIGHTLINE_GRPC_ADDR", &up.grpc).output().unwrap();
     let error = String::from_utf8(output.stderr).unwrap();
     assert!(!output.status.success(), "{error}");
     let (folder, holder) = (up.data.path().join("data/log"), format!("pid {}", up.process.id()));

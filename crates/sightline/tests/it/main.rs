@@ -27,6 +27,7 @@ mod routes_page;
 mod scheme;
 mod services;
 mod settings;
+mod shop;
 mod startup_commands;
 mod tls;
 mod topics;

@@ -54,7 +54,9 @@ fn refused(data: &Path, command: &str) -> String {
     let mut program = Command::new(env!("CARGO_BIN_EXE_sightline"));
     program.args([command, "--data-dir"]).arg(data).env_clear();
     if command == "up" {
-        program.args(["--admin-addr", "off", "--http-addr"]).arg(format!("127.0.0.1:{}", free_port()));
+        program
+            .args(["--admin-addr", "off", "--grpc-addr", "off", "--http-addr"])
+            .arg(format!("127.0.0.1:{}", free_port()));
         program.env("SIGHTLINE_TOPICS_FILE", old_data::old("topics.yaml"));
     }
     let output = program.output().unwrap();

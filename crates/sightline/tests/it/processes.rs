@@ -148,6 +148,8 @@ pub struct TestServer {
     pub token: String,
     pub data: tempfile::TempDir,
     pub admin: String,
+    /// Address of the port for gRPC.
+    pub grpc: String,
 }
 
 impl TestServer {
@@ -158,11 +160,12 @@ impl TestServer {
 
     /// Starts it with its data folder and its output in this folder.
     pub async fn start_in(data: tempfile::TempDir, settings: &[(&str, String)]) -> Self {
-        let (port, admin) = (free_port(), free_port());
+        let (port, admin, grpc) = (free_port(), free_port(), free_port());
         let mut all = vec![
             ("SIGHTLINE_DATA_DIR", data.path().join("data").to_str().unwrap().to_owned()),
             ("SIGHTLINE_HTTP_ADDR", format!("127.0.0.1:{port}")),
             ("SIGHTLINE_ADMIN_ADDR", format!("127.0.0.1:{admin}")),
+            ("SIGHTLINE_GRPC_ADDR", format!("127.0.0.1:{grpc}")),
         ];
         all.extend(settings.iter().cloned());
         let program = env!("CARGO_BIN_EXE_sightline");
@@ -170,7 +173,7 @@ impl TestServer {
         let url = format!("http://127.0.0.1:{port}");
         wait_until_ready(&mut process, &url).await;
         let token = std::fs::read_to_string(data.path().join("data/admin.token")).unwrap().trim().to_owned();
-        Self { process, url, token, data, admin: format!("127.0.0.1:{admin}") }
+        Self { process, url, token, data, admin: format!("127.0.0.1:{admin}"), grpc: format!("127.0.0.1:{grpc}") }
     }
 
     /// Runs another command against it; returns its standard output.

@@ -122,7 +122,7 @@ fn config_check_warns_of_a_misspelt_log_level() {
 
 #[test]
 fn config_check_refuses_addresses_and_detectors_that_up_refuses() {
-    let addresses = ["SIGHTLINE_HTTP_ADDR", "SIGHTLINE_ADMIN_ADDR", "SIGHTLINE_PROBE_ADDR"];
+    let addresses = ["SIGHTLINE_HTTP_ADDR", "SIGHTLINE_ADMIN_ADDR", "SIGHTLINE_PROBE_ADDR", "SIGHTLINE_GRPC_ADDR"];
     for wrong in [":8080", "0.0.0.0:80801", "8080"] {
         let stderr = reported(&addresses.map(|key| (key, wrong)), &addresses);
         assert!(stderr.contains("such as 127.0.0.1:8080"), "{stderr}");
@@ -199,6 +199,8 @@ fn config_print_masks_secrets_and_names_sources() {
         ("SIGHTLINE_OIDC_CLIENT_SECRET", "hunter2"),
         ("SIGHTLINE_OTLP_ENDPOINT", "http://collector:4318"),
         ("SIGHTLINE_OTLP_HEADERS", "authorization=Bearer hunter2"),
+        ("SIGHTLINE_MEDIA_S3_SECRET_ACCESS_KEY", "hunter2"),
+        ("SIGHTLINE_SHOP_CURRENCY", "USD"),
         ("SIGHTLINE_LOG", "warn,indexer=debug"),
     ];
     let output = config(&["print", "--http-addr", "[::1]:443"], &environment);
@@ -216,6 +218,10 @@ fn config_print_masks_secrets_and_names_sources() {
     assert_eq!(line("SIGHTLINE_OIDC_CLIENT_SECRET"), ["***", "(environment", "SIGHTLINE_OIDC_CLIENT_SECRET)"]);
     assert_eq!(line("SIGHTLINE_OTLP_HEADERS"), ["***", "(environment", "SIGHTLINE_OTLP_HEADERS)"]);
     assert_eq!(line("SIGHTLINE_TRACES_SAMPLE_RATIO"), ["1", "(default)"]);
+    let key = ["***", "(environment", "SIGHTLINE_MEDIA_S3_SECRET_ACCESS_KEY)"];
+    assert_eq!(line("SIGHTLINE_MEDIA_S3_SECRET_ACCESS_KEY"), key);
+    assert_eq!(line("SIGHTLINE_SHOP_CURRENCY"), ["USD", "(environment", "SIGHTLINE_SHOP_CURRENCY)"]);
+    assert_eq!(line("SIGHTLINE_GRPC_ADDR"), ["127.0.0.1:50051", "(default)"]);
     assert_eq!(line("SIGHTLINE_LOG"), ["warn,indexer=debug", "(environment", "SIGHTLINE_LOG)"]);
     assert_eq!(line("SIGHTLINE_MONGODB_URI"), ["-", "(default)"]);
     assert!(!stdout.contains("hunter2") && !stdout.contains("0123456789"), "{stdout}");

@@ -61,6 +61,7 @@ fn printed_commands_work_when_pasted() {
             ("SIGHTLINE_DATA_DIR", data.to_str().unwrap().to_owned()),
             ("SIGHTLINE_HTTP_ADDR", format!("0.0.0.0:{}", free_port())),
             ("SIGHTLINE_ADMIN_ADDR", "off".to_owned()),
+            ("SIGHTLINE_GRPC_ADDR", "off".to_owned()),
         ]);
         let mut up = Process::start(program, &["up"], &settings, &folder.path().join(format!("{name}.log")));
         let lines = printed(&mut up);

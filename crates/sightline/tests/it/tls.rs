@@ -52,6 +52,7 @@ async fn tls_admits_only_clients_with_a_certificate() {
         ("SIGHTLINE_DATA_DIR", data.clone()),
         ("SIGHTLINE_HTTP_ADDR", address.clone()),
         ("SIGHTLINE_ADMIN_ADDR", "off".to_owned()),
+        ("SIGHTLINE_GRPC_ADDR", "off".to_owned()),
         ("SIGHTLINE_TLS_CERT", file("server.pem")),
         ("SIGHTLINE_TLS_KEY", file("server.key")),
         ("SIGHTLINE_TLS_CLIENT_CA", ca.clone()),

@@ -72,6 +72,8 @@ fn a_list_of_cameras_is_refused_before_the_start() {
         "127.0.0.1:0",
         "--admin-addr",
         "off",
+        "--grpc-addr",
+        "off",
         "--data-dir",
         "data",
     ]);

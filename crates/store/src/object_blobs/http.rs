@@ -12,19 +12,21 @@ use object_store::{ClientConfigKey, ClientOptions};
 
 /// Creates a `reqwest` client for the `object_store` crate.
 #[derive(Debug)]
-pub(super) struct ReqwestConnector;
+pub(crate) struct ReqwestConnector;
 
 impl HttpConnector for ReqwestConnector {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
         let plain = options.get_config_value(&ClientConfigKey::AllowHttp).is_some_and(|allowed| allowed == "true");
-        let client = reqwest::Client::builder()
-            .https_only(!plain)
-            .connect_timeout(Duration::from_secs(5))
-            .read_timeout(Duration::from_secs(30))
-            .build()
+        let client = client(plain, Duration::from_secs(30))
             .map_err(|error| object_store::Error::Generic { store: "S3", source: Box::new(error) })?;
         Ok(HttpClient::new(ReqwestClient(client)))
     }
+}
+
+/// A client that waits for this silence of a server, and speaks without TLS only if that is allowed.
+pub(crate) fn client(plain: bool, read_timeout: Duration) -> reqwest::Result<reqwest::Client> {
+    let client = reqwest::Client::builder().https_only(!plain).connect_timeout(Duration::from_secs(5));
+    client.read_timeout(read_timeout).build()
 }
 
 #[derive(Debug)]

@@ -5,7 +5,8 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::database::Relational;
-use super::values::{Row, cursor_position, values};
+use super::transaction::Transaction;
+use super::values::{Row, Value, cursor_position, values};
 use crate::{PageCursor, StoreError};
 
 /// An entry of the audit log.
@@ -41,13 +42,29 @@ impl AuditEntry {
     }
 }
 
+/// Adds an entry.
+const INSERT: &str = "INSERT INTO audit_log (id, at, action, user_id, actor_id, address, detail) \
+                      VALUES ($1, $2, $3, $4, $5, $6, $7)";
+
+fn inserted(entry: &AuditEntry) -> Vec<Value> {
+    let AuditEntry { id, at, action, user, actor, address, detail } = entry;
+    values![*id, *at, action, *user, *actor, address, detail]
+}
+
+impl Transaction {
+    /// Adds an entry, if there is one, with what it is about.
+    pub(super) async fn add_audit_entry(&mut self, entry: Option<&AuditEntry>) -> Result<(), StoreError> {
+        match entry {
+            Some(entry) => self.execute(INSERT, inserted(entry)).await.map(drop),
+            None => Ok(()),
+        }
+    }
+}
+
 impl Relational {
     /// Adds an entry.
     pub async fn add_audit_entry(&self, entry: &AuditEntry) -> Result<(), StoreError> {
-        let sql = "INSERT INTO audit_log (id, at, action, user_id, actor_id, address, detail) \
-                   VALUES ($1, $2, $3, $4, $5, $6, $7)";
-        let AuditEntry { id, at, action, user, actor, address, detail } = entry;
-        self.execute(sql, values![*id, *at, action, *user, *actor, address, detail]).await.map(drop)
+        self.execute(INSERT, inserted(entry)).await.map(drop)
     }
 
     /// Entries, newest first, after a cursor; only those of `user`, if one is given.

@@ -38,6 +38,13 @@ impl Relational {
         self.row(sql, values![&identity.issuer, &identity.subject]).await?.as_ref().map(UserRecord::read).transpose()
     }
 
+    /// Records that the user's e-mail address is proven, if it is still this one.
+    pub async fn verify_email(&self, user: UserId, email: &str) -> Result<(), StoreError> {
+        let sql = "UPDATE users SET verified_email = email WHERE id = $1 AND email = $2 \
+                   AND (verified_email IS NULL OR verified_email <> email)";
+        self.execute(sql, values![user, email]).await.map(drop)
+    }
+
     /// Links an identity to a user. `false` when it is linked to another user, or the user is unknown.
     pub async fn link_identity(&self, user: UserId, identity: &Identity, now: Timestamp) -> Result<bool, StoreError> {
         let mut transaction = self.begin().await?;

@@ -104,6 +104,27 @@ const MIGRATIONS: &[Migration] = &[
         postgres: include_str!("../../migrations/postgres/0012_deleted_tenants.sql"),
         sqlite: include_str!("../../migrations/sqlite/0012_deleted_tenants.sql"),
     },
+    Migration {
+        version: 13,
+        name: "shop",
+        effect: Adds,
+        postgres: include_str!("../../migrations/postgres/0013_shop.sql"),
+        sqlite: include_str!("../../migrations/sqlite/0013_shop.sql"),
+    },
+    Migration {
+        version: 14,
+        name: "media_uploads",
+        effect: Adds,
+        postgres: include_str!("../../migrations/postgres/0014_media_uploads.sql"),
+        sqlite: include_str!("../../migrations/sqlite/0014_media_uploads.sql"),
+    },
+    Migration {
+        version: 15,
+        name: "user_state",
+        effect: Adds,
+        postgres: include_str!("../../migrations/postgres/0015_user_state.sql"),
+        sqlite: include_str!("../../migrations/sqlite/0015_user_state.sql"),
+    },
 ];
 /// The version from which on a step records which programs can use the tables after it.
 pub(crate) const COMPATIBLE_VERSIONS: i64 = 4;

@@ -104,7 +104,9 @@ impl Relational {
         if transaction.execute(sql, values![token, now]).await? == 0 {
             return Ok(None);
         }
-        transaction.set_password(user, new).await?;
+        transaction.set_password(user, new, now).await?;
+        // The token was mailed to the present address: a change of the address deletes the tokens.
+        transaction.execute("UPDATE users SET verified_email = email WHERE id = $1", values![user]).await?;
         transaction.unlink(user).await?;
         let api_tokens = transaction.execute("DELETE FROM api_tokens WHERE user_id = $1", values![user]).await?;
         // The revocation of the user also removes cached API tokens.
@@ -132,7 +134,7 @@ impl Relational {
         if present.as_deref() != old.map(PasswordHash::expose) {
             return Ok(false);
         }
-        transaction.set_password(user, new).await?;
+        transaction.set_password(user, new, now).await?;
         transaction.end_sessions(user, keep, now, until).await?;
         transaction.commit().await?;
         Ok(true)
@@ -140,8 +142,9 @@ impl Relational {
 }
 
 impl super::transaction::Transaction {
-    async fn set_password(&mut self, user: UserId, new: &PasswordHash) -> Result<(), StoreError> {
-        self.execute("UPDATE users SET password_hash = $2 WHERE id = $1", values![user, new.expose()]).await?;
+    async fn set_password(&mut self, user: UserId, new: &PasswordHash, now: Timestamp) -> Result<(), StoreError> {
+        let sql = "UPDATE users SET password_hash = $2, updated_at = $3 WHERE id = $1";
+        self.execute(sql, values![user, new.expose(), now]).await?;
         self.delete_reset_tokens(user).await
     }
 

@@ -18,8 +18,11 @@ const UPLOAD_RETENTION: SignedDuration = SignedDuration::from_hours(24 * 62);
 /// Retention of the audit log.
 const AUDIT_RETENTION: SignedDuration = SignedDuration::from_hours(24 * 400);
 
+/// Retention of orders of deleted users: ten years from the end of the year of the order, as bookkeeping needs them.
+const KEPT_ORDER_RETENTION: SignedDuration = SignedDuration::from_hours(24 * 366 * 11);
+
 /// The statements, each with the time for which a row is kept after the time in its condition.
-const DELETIONS: [(&str, SignedDuration); 10] = [
+const DELETIONS: [(&str, SignedDuration); 11] = [
     (
         "DELETE FROM revocations WHERE sequence IN \
          (SELECT sequence FROM revocations WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)",
@@ -71,6 +74,11 @@ const DELETIONS: [(&str, SignedDuration); 10] = [
          (SELECT topic_id, log_partition, log_offset FROM face_upload_attempts WHERE began_at < $1 \
           ORDER BY began_at LIMIT $2)",
         UPLOAD_RETENTION,
+    ),
+    (
+        "DELETE FROM kept_orders WHERE id IN \
+         (SELECT id FROM kept_orders WHERE created_at < $1 ORDER BY created_at LIMIT $2)",
+        KEPT_ORDER_RETENTION,
     ),
 ];
 

@@ -94,7 +94,7 @@ pub struct NewUser {
     pub full_name: Option<String>,
     /// The hash of the password.
     pub password: Option<PasswordHash>,
-    /// The federated identity to link at once.
+    /// The federated identity to link at once. Its provider has verified `email`.
     pub identity: Option<Identity>,
     /// The role.
     pub role: Role,
@@ -146,6 +146,29 @@ impl UserRecord {
             disabled: row.get("disabled")?,
             created_at: row.get("created_at")?,
             last_sign_in_at: row.get("last_sign_in_at")?,
+        })
+    }
+}
+
+/// What is known about a user besides its record. A role that only verifies credentials may not read it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UserState {
+    /// Whether a reset mail or an OpenID provider proved that the e-mail address is the user's.
+    pub email_verified: bool,
+    /// Whether it has no password and signs in with an OpenID provider.
+    pub is_federated: bool,
+    /// Time of the last change of names, address, password, role or limits; that of the registration without one.
+    pub updated_at: Timestamp,
+}
+
+impl UserState {
+    pub(super) fn read(row: &Row) -> Result<Self, StoreError> {
+        let (email, verified): (Option<String>, Option<String>) = (row.get("email")?, row.get("verified_email")?);
+        let updated_at: Option<Timestamp> = row.get("updated_at")?;
+        Ok(Self {
+            email_verified: email.is_some() && email == verified,
+            is_federated: row.get("is_federated")?,
+            updated_at: updated_at.map_or_else(|| row.get("created_at"), Ok)?,
         })
     }
 }

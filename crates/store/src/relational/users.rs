@@ -8,7 +8,9 @@ use super::login_keys::{login_key, lower_case, pattern, search_text};
 use super::passwords::PasswordHash;
 use super::revocations::RevocationKind;
 use super::transaction::Transaction;
-use super::user_records::{AccessChange, NewUser, ProfileChange, UserRecord, UserWriteOutcome, user_columns};
+use super::user_records::{
+    AccessChange, NewUser, ProfileChange, UserRecord, UserState, UserWriteOutcome, user_columns,
+};
 use super::values::{Row, values};
 use crate::{PageCursor, StoreError};
 
@@ -33,8 +35,8 @@ impl Relational {
         let mut transaction = self.begin().await?;
         let (username, email) = (new.username.as_deref(), new.email.as_deref());
         let sql = "INSERT INTO users (id, tenant, username, username_folded, email, email_folded, full_name, password_hash, \
-                   role, quota, rate_limit, disabled, created_at, search) \
-                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT DO NOTHING";
+                   role, quota, rate_limit, disabled, created_at, search, verified_email) \
+                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT DO NOTHING";
         let row = values![
             new.id,
             new.tenant,
@@ -50,6 +52,7 @@ impl Relational {
             false,
             now,
             search_text(username, email, new.full_name.as_deref()),
+            email.filter(|_| new.identity.is_some()),
         ];
         if transaction.execute(sql, row).await? == 0 {
             return Ok(transaction
@@ -70,6 +73,14 @@ impl Relational {
     pub async fn user(&self, id: UserId) -> Result<Option<UserRecord>, StoreError> {
         let sql = concat!("SELECT ", user_columns!(), " FROM users WHERE id = $1");
         self.row(sql, values![id]).await?.as_ref().map(UserRecord::read).transpose()
+    }
+
+    /// What is known about a user besides its record.
+    pub async fn user_state(&self, id: UserId) -> Result<Option<UserState>, StoreError> {
+        let sql = "SELECT email, verified_email, created_at, updated_at, \
+                   password_hash IS NULL AND EXISTS (SELECT 1 FROM identities WHERE user_id = users.id) AS is_federated \
+                   FROM users WHERE id = $1";
+        self.row(sql, values![id]).await?.as_ref().map(UserState::read).transpose()
     }
 
     /// The user with this user name or e-mail address, in any spelling.
@@ -143,6 +154,7 @@ impl Relational {
         &self,
         id: UserId,
         change: &ProfileChange,
+        now: Timestamp,
         until: Timestamp,
     ) -> Result<UserWriteOutcome, StoreError> {
         let mut transaction = self.begin().await?;
@@ -154,7 +166,7 @@ impl Relational {
             return Ok(taken);
         }
         let sql = "UPDATE users SET username = $2, username_folded = $3, email = $4, email_folded = $5, full_name = $6, \
-                   search = $7 WHERE id = $1";
+                   search = $7, updated_at = $8 WHERE id = $1";
         let row = values![
             id,
             &username,
@@ -163,6 +175,7 @@ impl Relational {
             email.as_deref().map(login_key).as_deref(),
             &full_name,
             search_text(username.as_deref(), email.as_deref(), full_name.as_deref()),
+            now,
         ];
         if let Err(error) = transaction.execute(sql, row).await {
             drop(transaction);
@@ -192,10 +205,11 @@ impl Relational {
         let Some(user) = transaction.lock_and_read_user(id).await? else { return Ok(false) };
         let role = change.role.unwrap_or(user.role);
         let disabled = change.disabled.unwrap_or(user.disabled);
-        let sql = "UPDATE users SET role = $2, quota = $3, rate_limit = $4, disabled = $5 WHERE id = $1";
+        let sql =
+            "UPDATE users SET role = $2, quota = $3, rate_limit = $4, disabled = $5, updated_at = $6 WHERE id = $1";
         let quota = change.quota.unwrap_or(user.quota).stored();
         let rate_limit = change.rate_limit.unwrap_or(user.rate_limit).stored();
-        transaction.execute(sql, values![id, role.name(), quota, rate_limit, disabled]).await?;
+        transaction.execute(sql, values![id, role.name(), quota, rate_limit, disabled, now]).await?;
         if role != user.role || disabled {
             transaction.end_sessions(id, None, now, until).await?;
         } else {
@@ -205,12 +219,14 @@ impl Relational {
         Ok(true)
     }
 
-    /// Deletes a user with all its rows, except for the audit log. Its tenant is recorded, so that what still comes for it is erased
-    /// ([`Relational::deleted_tenants_due`]). Its credentials are refused until the time `until`. `false` for an unknown user.
+    /// Deletes a user with all its rows, except for the audit log. Its orders are kept without its name. Its tenant is recorded, so that what
+    /// still comes for it is erased ([`Relational::deleted_tenants_due`]). Its credentials are refused until the time `until`. `false` for an
+    /// unknown user.
     pub async fn delete_user(&self, id: UserId, now: Timestamp, until: Timestamp) -> Result<bool, StoreError> {
         let mut transaction = self.begin().await?;
         let Some(user) = transaction.lock_and_read_user(id).await? else { return Ok(false) };
         transaction.changes_answers_about(&user.tenant);
+        transaction.keep_orders(id).await?;
         // In the order in which other transactions lock these rows. The cascade alone would lock them in the reverse order, which
         // could deadlock with a request of this user.
         for sql in [

@@ -1,6 +1,6 @@
 //! Arguments of statements and columns of rows, in the types of both databases.
 
-use contracts::{ApiTokenId, FrameId, IdError, SessionId, SubjectId, TenantId, UserId, VectorId};
+use contracts::{ApiTokenId, BookId, FrameId, IdError, OrderId, SessionId, SubjectId, TenantId, UserId, VectorId};
 use gallery::Embedding;
 use jiff::Timestamp;
 use sqlx::postgres::PgRow;
@@ -63,6 +63,8 @@ from! {
     FrameId => |id| Self::Id(Some(id.uuid())),
     SubjectId => |id| Self::Id(Some(id.uuid())),
     VectorId => |id| Self::Id(Some(id.uuid())),
+    BookId => |id| Self::Id(Some(id.uuid())),
+    OrderId => |id| Self::Id(Some(id.uuid())),
     &TenantId => |tenant| Self::Text(Some(tenant.as_str().to_owned())),
     Timestamp => |at| Self::Time(Some(at)),
     Option<Timestamp> => |at| Self::Time(at),

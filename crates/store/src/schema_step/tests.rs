@@ -19,7 +19,9 @@ fn effect_of(sql: &str) -> Effect {
     for statement in &statements {
         let words: Vec<&str> = statement.split(' ').collect();
         let only_adds = match words[..] {
-            ["CREATE", "TABLE" | "EXTENSION", ..] | ["CREATE", "INDEX", ..] => true,
+            ["CREATE", "TABLE" | "EXTENSION", ..] | ["CREATE", "INDEX", ..] | ["CREATE", "VIRTUAL", "TABLE", ..] => {
+                true
+            }
             ["ALTER", "TABLE", _, "ADD", "COLUMN", ..] => {
                 let optional = !statement.contains("NOT NULL") || statement.contains("DEFAULT");
                 optional && !statement.contains("UNIQUE") && statement.matches("ADD COLUMN").count() == 1
@@ -58,6 +60,7 @@ fn a_step_that_does_more_than_add_is_told_from_others() {
         "CREATE TABLE t (a TEXT NOT NULL); CREATE INDEX i ON t (a); INSERT INTO t (a) VALUES (1)",
         "-- DROP TABLE t\nALTER TABLE t ADD COLUMN a TEXT; UPDATE t SET a = b WHERE c",
         "ALTER TABLE t ADD COLUMN a TEXT NOT NULL DEFAULT ''",
+        "CREATE VIRTUAL TABLE t USING fts5 (a)",
     ] {
         assert_eq!(effect_of(adds), Effect::Adds, "{adds}");
     }

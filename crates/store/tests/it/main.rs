@@ -7,6 +7,7 @@ mod blobs;
 mod durability;
 mod fake_mongod;
 mod fixture;
+mod media;
 mod mongo;
 mod relational;
 mod sqlite;

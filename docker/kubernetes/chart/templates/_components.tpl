@@ -1,7 +1,8 @@
 {{/*
-The programs: where their values are, what they connect to, and what they are. Each but ingest-api and the job that migrates connects to
-the database with a role of its own. Environment, mounted secrets and network policies
-follow from it. `topics` is the file of topics without a connection to Kafka. `port` is that of the API; 8000 if it has none.
+The programs: where their values are, what they connect to, and what they are. Each but ingest-api, shop-api and the job that migrates
+connects to the database with a role of its own. Environment, mounted secrets and network policies
+follow from it. `topics` is the file of topics without a connection to Kafka. `port` is that of the API; 8000 if it has none. With `grpc` it
+has a port for that too.
 */}}
 {{- define "sightline.components" -}}
 ingest-api:
@@ -25,6 +26,14 @@ faces:
   kind: Deployment
   port: 8080
   needs: [mongodb, s3, facesDatabase, redis, adminToken, otlp, {{ ternary "kafka" "topics" (not (empty .Values.faces.uploads.existingClaim)) }}]
+{{- if include "sightline.hasShop" . }}
+shop-api:
+  values: shopApi
+  kind: Deployment
+  port: 8080
+  grpc: true
+  needs: [media, database, redis, adminToken, smtp, oidc, otlp]
+{{- end }}
 {{- if .Values.camera.enabled }}
 # One pod, because two would send the frames of each camera twice; no Service, no scaler and no service account, because nobody calls it and
 # it calls no cluster.
@@ -55,6 +64,11 @@ adminToken: {variable: SIGHTLINE_ADMIN_TOKEN_FILE, key: adminToken}
 smtp: {variable: SIGHTLINE_SMTP_URL_FILE, key: smtpUrl}
 oidc: {variable: SIGHTLINE_OIDC_CLIENT_SECRET_FILE, key: oidcClientSecret}
 otlp: {variable: SIGHTLINE_OTLP_HEADERS_FILE, key: otlpHeaders}
+{{- end }}
+
+{{/* Whether the shop runs; empty for no. */}}
+{{- define "sightline.hasShop" -}}
+{{- if or .Values.media.url .Values.media.existingClaim }}yes{{ end }}
 {{- end }}
 
 {{/* Whether the workers compare faces; empty for no. */}}

@@ -23,6 +23,12 @@ service win over those of all services.
 {{- if has "s3" $component.needs }}
 {{- include "sightline.blobEnvironment" .root }}
 {{- end }}
+{{- if has "media" $component.needs }}
+{{- include "sightline.mediaEnvironment" .root }}
+{{- end }}
+{{- if $component.grpc }}
+- {name: SIGHTLINE_GRPC_ADDR, value: "0.0.0.0:50051"}
+{{- end }}
 {{- if has "adminToken" $component.needs }}
 - {name: SIGHTLINE_TOKEN_ISSUER, value: {{ $values.publicUrl | quote }}}
 - {name: SIGHTLINE_HTTP_ADDR, value: "0.0.0.0:{{ $component.port | default 8000 }}"}
@@ -57,6 +63,24 @@ service win over those of all services.
 {{- end }}
 {{- end }}
 {{- end }}
+{{- include "sightline.bucketKeys" . }}
+{{- end }}
+
+{{/* The files of the shop. A bucket of theirs has the same keys as that of the images. */}}
+{{- define "sightline.mediaEnvironment" -}}
+{{- with .Values.media }}
+- {name: SIGHTLINE_MEDIA_URL, value: {{ ternary .url "file:///media" (empty .existingClaim) | quote }}}
+{{- if .region }}
+- {name: SIGHTLINE_MEDIA_S3_REGION, value: {{ .region | quote }}}
+{{- end }}
+{{- if .endpoint }}
+- {name: SIGHTLINE_MEDIA_S3_ENDPOINT, value: {{ .endpoint | quote }}}
+{{- end }}
+{{- end }}
+{{- include "sightline.bucketKeys" . }}
+{{- end }}
+
+{{- define "sightline.bucketKeys" -}}
 {{- with .Values.secret }}
 {{- if .keys.s3AccessKeyId }}
 - {name: AWS_ACCESS_KEY_ID, valueFrom: {secretKeyRef: {name: {{ .name }}, key: {{ .keys.s3AccessKeyId }}}}}

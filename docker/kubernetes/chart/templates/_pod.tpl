@@ -69,6 +69,9 @@ containers:
       {{- if has "adminToken" $component.needs }}
       - {name: http, containerPort: {{ $component.port | default 8000 }}}
       {{- end }}
+      {{- if $component.grpc }}
+      - {name: grpc, containerPort: 50051}
+      {{- end }}
       - {name: probe, containerPort: 9601}
     {{- include "sightline.probes" . | nindent 4 }}
     resources: {{ $values.resources | toJson }}
@@ -125,6 +128,9 @@ readinessProbe:
 {{- if and .root.Values.blobs.existingClaim (has "s3" $needs) }}
 - {name: blobs, mountPath: /blobs}
 {{- end }}
+{{- if and .root.Values.media.existingClaim (has "media" $needs) }}
+- {name: media, mountPath: /media}
+{{- end }}
 {{- if and .root.Values.faces.uploads.existingClaim (eq .component "faces") }}
 - {name: uploads, mountPath: /uploads}
 {{- end }}
@@ -159,6 +165,10 @@ readinessProbe:
 {{- if and .root.Values.blobs.existingClaim (has "s3" $needs) }}
 - name: blobs
   persistentVolumeClaim: {claimName: {{ .root.Values.blobs.existingClaim }}}
+{{- end }}
+{{- if and .root.Values.media.existingClaim (has "media" $needs) }}
+- name: media
+  persistentVolumeClaim: {claimName: {{ .root.Values.media.existingClaim }}}
 {{- end }}
 {{- if and .root.Values.faces.uploads.existingClaim (eq .component "faces") }}
 - name: uploads

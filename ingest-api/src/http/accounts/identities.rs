@@ -11,6 +11,7 @@ use axum::extract::State;
 use contracts::api::{Page, Problem};
 use http::StatusCode;
 use jiff::Timestamp;
+use openid::OpenIdError;
 use serde::{Deserialize, Serialize};
 use store::relational::{Identity, LinkedIdentity};
 use utoipa::ToSchema;
@@ -20,7 +21,6 @@ use crate::http::accounts::oidc::provider;
 use crate::http::app::App;
 use crate::http::auth::FullSession;
 use crate::http::client_origin::ClientOrigin;
-use crate::openid::OpenIdError;
 
 /// The routes of this file.
 pub fn routes() -> Routes {
@@ -94,14 +94,14 @@ pub async fn link(
     JsonBody(new): JsonBody<NewIdentity>,
 ) -> Result<StatusCode, ApiError> {
     let provider = provider(&app)?;
-    let user = provider.user(&new.id_token, new.nonce.as_deref()).await.map_err(|error| match error {
-        // Not 401, which would mean that the credential of the request is invalid.
-        OpenIdError::Token(rejected) => RequestError::Invalid(rejected.to_string()).into(),
-        error => ApiError::from(error),
-    })?;
-    let identity = Identity { issuer: provider.issuer().to_owned(), subject: user.subject };
+    let federated =
+        provider.verify_id_token(&new.id_token, new.nonce.as_deref()).await.map_err(|error| match error {
+            // Not 401, which would mean that the credential of the request is invalid.
+            OpenIdError::Token(rejected) => RequestError::Invalid(rejected.to_string()).into(),
+            error => ApiError::from(error),
+        })?;
     let password = new.present_password.map(SecretText::new);
-    match app.users.link_identity(owner.0.id, &identity, password.as_ref(), &origin).await {
+    match app.users.link_identity(owner.0.id, &federated.identity, password.as_ref(), &origin).await {
         Err(AccountError::IdentityTaken) => {
             let reason = "another user is linked to this identity; sign in as that user".to_owned();
             Err(AccountsError::Conflict(reason).into())

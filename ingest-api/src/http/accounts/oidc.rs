@@ -1,7 +1,7 @@
 //! Signing in with an OpenID provider: browsers use the code flow with PKCE, apps send the ID token that they got from the
 //! provider. Both get the same tokens as from `/v1/token`.
 
-use accounts::{FederatedIdentity, IssuedTokens, Origin};
+use accounts::{IssuedTokens, Origin};
 use api_kit::error::{ApiError, RequestError, ServiceError};
 use api_kit::extract::{NoQuery, StrictQuery};
 use api_kit::json_body::JsonBody;
@@ -12,19 +12,17 @@ use axum::response::{IntoResponse, Redirect, Response};
 use contracts::api::Problem;
 use http::header::{REFERRER_POLICY, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, Uri};
+use openid::{Flow, OidcError, Provider};
 use platform::query::{Invalid, Parameters, Query};
 use reqwest::Url;
 use serde::Deserialize;
-use store::relational::Identity;
 use utoipa::ToSchema;
 
 use crate::http::Routes;
 use crate::http::accounts::oauth_error::NO_STORE;
-use crate::http::accounts::oidc_error::OidcError;
 use crate::http::accounts::tokens::TokenAnswer;
 use crate::http::app::App;
 use crate::http::client_origin::ClientOrigin;
-use crate::openid::{Flow, Provider, ProviderUser};
 
 /// Longest `state` of a page, in characters.
 const MAX_STATE: usize = 512;
@@ -183,8 +181,8 @@ async fn finish(
     }
     let code = query.code.filter(|code| !code.is_empty());
     let code = code.ok_or_else(|| OidcError::Refused("the provider sent no code; begin again".to_owned()))?;
-    let user = provider.finish(flow, code).await?;
-    sign_in(app, provider, user, origin).await
+    let identity = provider.finish(flow, code).await?;
+    Ok(app.users.sign_in_by_identity(&identity, origin).await?)
 }
 
 /// An ID token that an app got from the provider.
@@ -220,8 +218,8 @@ pub async fn id_token(
 ) -> Result<Response, ApiError> {
     let provider = provider(&app)?;
     app.users.admit_sign_in(&origin).await?;
-    let user = provider.user(&body.id_token, body.nonce.as_deref()).await?;
-    let grant = sign_in(&app, provider, user, &origin).await?;
+    let identity = provider.verify_id_token(&body.id_token, body.nonce.as_deref()).await?;
+    let grant = app.users.sign_in_by_identity(&identity, &origin).await?;
     Ok((NO_STORE, Json(TokenAnswer::from(grant))).into_response())
 }
 
@@ -231,22 +229,6 @@ pub async fn id_token(
 /// When none is set.
 pub fn provider(app: &App) -> Result<&Provider, OidcError> {
     app.openid.as_ref().ok_or(OidcError::NoProvider)
-}
-
-async fn sign_in(
-    app: &App,
-    provider: &Provider,
-    user: ProviderUser,
-    origin: &Origin,
-) -> Result<IssuedTokens, ApiError> {
-    let ProviderUser { subject, email, full_name } = user;
-    let identity = Identity { issuer: provider.issuer().to_owned(), subject };
-    let federated = FederatedIdentity { identity, email, full_name };
-    let may_register = app.config.accounts.registration;
-    match app.users.sign_in_by_identity(&federated, may_register, origin).await {
-        Err(accounts::AccountError::EmailTaken) => Err(OidcError::NotLinked.into()),
-        signed_in => Ok(signed_in?),
-    }
 }
 
 /// A response that caches do not store. It hides its URL, which may contain a code, from other pages.

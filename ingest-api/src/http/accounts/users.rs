@@ -182,7 +182,7 @@ pub async fn add(
     new: &Registration,
     origin: &accounts::Origin,
 ) -> Result<UserRecord, ApiError> {
-    if caller.0.is_none() && !app.config.accounts.registration {
+    if caller.0.is_none() && !app.users.settings().registration {
         return Err(AccountsError::RegistrationClosed.into());
     }
     let actor = caller.0.as_ref().and_then(|caller| caller.user);

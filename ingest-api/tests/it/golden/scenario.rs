@@ -7,11 +7,11 @@ use jiff::Timestamp;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use store::{FrameSpan, SentFrames};
+use testing::openid_provider::{TestProvider, with};
 
 use super::Exchanges;
 use super::exchange::Exchange;
 use crate::openid::code_flow::start_sign_in;
-use crate::support::provider::{TestProvider, with};
 use crate::support::{PASSWORD, TestServer, alert_of, car_result, faces_result, png, refusing_redis};
 
 const NEW_PASSWORD: &str = "kettle under seven clouds";

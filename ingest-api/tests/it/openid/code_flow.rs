@@ -13,8 +13,8 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, Response, StatusCode, Url};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use testing::openid_provider::{CLIENT_ID, CLIENT_SECRET, TestProvider, with};
 
-use crate::support::provider::{CLIENT_ID, CLIENT_SECRET, TestProvider, with};
 use crate::support::{TestServer, problem};
 
 const PAGE: &str = "https://app.example/signed-in";

@@ -1,16 +1,13 @@
-//! Sign-in with an ID token, as in mobile apps: valid tokens, and forgeries that differ from a valid one in one detail.
+//! Sign-in with an ID token, as in mobile apps. The tests of crate `openid` have all forgeries.
 
 use std::sync::Arc;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jiff::Timestamp;
-use jsonwebtoken::{Algorithm, EncodingKey};
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 use store::relational::AccessChange;
 
-use crate::support::provider::{CLIENT_SECRET, ProviderFault, SigningKey, TestProvider, message, with};
+use testing::openid_provider::{ProviderFault, SigningKey, TestProvider, with};
+
 use crate::support::{PASSWORD, TestServer, problem};
 
 const NONCE: &str = "of-this-sign-in";
@@ -80,129 +77,28 @@ async fn an_id_token_signs_in_and_one_subject_is_one_user() {
 }
 
 #[tokio::test]
-async fn forged_id_tokens_are_refused() {
+async fn forged_id_tokens_get_401_and_add_no_user() {
     let (provider, server) = start().await;
     let claims = with(&provider.claims(), "nonce", json!(NONCE));
-    let shown = async |token: &str| {
-        let (status, code, detail) = problem(post(&server, &json!({"id_token": token, "nonce": NONCE})).await).await;
-        (status.as_u16(), code, detail)
-    };
-    for (kind, token) in forgeries(&provider, &claims) {
-        let (status, code, detail) = shown(&token).await;
-        assert_eq!((status, code.as_str()), (401, "invalid_id_token"), "{kind}: {detail}: {token}");
+    let attacker = SigningKey::new(&provider.key.kid);
+    for (kind, token, nonce) in [
+        ("another key under the same id", attacker.token(&claims), NONCE),
+        ("an unpublished key", SigningKey::new("two").token(&claims), NONCE),
+        ("another audience", provider.key.token(&with(&claims, "aud", json!("another"))), NONCE),
+        ("expired", provider.key.token(&with(&claims, "exp", json!(1))), NONCE),
+        ("another nonce", provider.key.token(&claims), "of-another-sign-in"),
+        ("no token", String::new(), NONCE),
+    ] {
+        let answer = post(&server, &json!({"id_token": token, "nonce": nonce})).await;
+        assert_eq!(answer.headers()["www-authenticate"], "Bearer");
+        let (status, code, detail) = problem(answer).await;
+        assert_eq!((status, code.as_str()), (StatusCode::UNAUTHORIZED, "invalid_id_token"), "{kind}: {detail}");
     }
     let users = server.get("/v1/users").await;
     assert_eq!(users["items"].as_array().unwrap().len(), 2, "no forgery created a user: {users}");
-    for claims in [&claims, &with(&claims, "azp", json!("sightline-web")), &with(&claims, "nbf", json!(0))] {
-        let good = post(&server, &json!({"id_token": provider.key.token(claims), "nonce": NONCE})).await;
-        assert_eq!(good.status(), StatusCode::OK, "the forgeries vary a valid token: {claims}");
-    }
-    for wrong in [json!("another"), json!("")] {
-        let other = post(&server, &json!({"id_token": provider.key.token(&claims), "nonce": wrong})).await;
-        assert_eq!(problem(other).await.1, "invalid_id_token");
-    }
+    let good = post(&server, &json!({"id_token": provider.key.token(&claims), "nonce": NONCE})).await;
+    assert_eq!(good.status(), StatusCode::OK, "the forgeries vary a valid token");
     assert_eq!(me(&server, &provider.key.token(&claims)).await["email"], "ann@example.org", "the nonce is optional");
-}
-
-fn forgeries(provider: &TestProvider, claims: &Value) -> Vec<(&'static str, String)> {
-    let (key, header) = (&provider.key, provider.key.header());
-    let good = key.token(claims);
-    let (signed, signature) = good.rsplit_once('.').unwrap();
-    let attacker = SigningKey::new(&key.kid);
-    let now = Timestamp::now().as_second();
-    let mut forged = vec![
-        ("empty", String::new()),
-        ("no signature", signed.to_owned()),
-        ("an empty signature", format!("{signed}.")),
-        ("half a signature", format!("{signed}.{}", &signature[..43])),
-        ("truncated", good[..good.len() - 2].to_owned()),
-        ("a fourth part", format!("{good}.{signature}")),
-        ("a signature of zeros", format!("{signed}.{}", URL_SAFE_NO_PAD.encode([0; 64]))),
-        ("white space", format!(" {good}")),
-        ("too long", key.token(&with(claims, "groups", json!("x".repeat(20_000))))),
-        ("other claims", format!("{}.{signature}", message(&header, &with(claims, "sub", json!("bob"))))),
-        ("another key under the same id", attacker.token(claims)),
-        ("an embedded key", attacker.signed(&with(&header, "jwk", attacker.jwk()), claims)),
-        ("a key URL", attacker.signed(&with(&header, "jku", json!("https://attacker.example/jwks")), claims)),
-        ("an unpublished key", attacker.signed(&with(&header, "kid", json!("two")), claims)),
-        ("an attacker's key without an id", attacker.signed(&with(&header, "kid", Value::Null), claims)),
-        ("another type", key.signed(&with(&header, "typ", json!("at+jwt")), claims)),
-        ("a critical header", key.signed(&with(&header, "crit", json!(["exp"])), claims)),
-    ];
-    for alg in ["none", "None", "", "HS256", "RS256", "ES384"] {
-        let header = with(&header, "alg", json!(alg));
-        forged.push(("another algorithm, unsigned", format!("{}.", message(&header, claims))));
-        forged.push(("another algorithm, a valid signature", key.signed(&header, claims)));
-    }
-    forged.extend(confused(key, claims));
-    for (kind, name, new) in [
-        ("another issuer", "iss", json!("https://attacker.example")),
-        ("almost the issuer", "iss", json!(format!("{}/", provider.url))),
-        ("no issuer", "iss", Value::Null),
-        ("another audience", "aud", json!("another")),
-        ("two audiences, one ours", "aud", json!(["sightline-web", "another"])),
-        ("our audience twice, no authorized party", "aud", json!(["sightline-web", "sightline-web"])),
-        ("no audience", "aud", json!([])),
-        ("no audience at all", "aud", Value::Null),
-        ("another authorized party", "azp", json!("another")),
-        ("expired", "exp", json!(now - 1)),
-        ("no expiry", "exp", Value::Null),
-        ("an expiry that is text", "exp", json!("tomorrow")),
-        ("not yet valid", "nbf", json!(now + 3600)),
-        ("issued tomorrow", "iat", json!(now + 86_400)),
-        ("no time of issue", "iat", Value::Null),
-        ("no subject", "sub", Value::Null),
-        ("an empty subject", "sub", json!("")),
-        ("a subject with a NUL", "sub", json!("a\0b")),
-        ("a long subject", "sub", json!("x".repeat(300))),
-        ("another nonce", "nonce", json!("of-another-sign-in")),
-        ("no nonce", "nonce", Value::Null),
-    ] {
-        forged.push((kind, key.token(&with(claims, name, new))));
-    }
-    forged
-}
-
-/// Tokens signed with a symmetric algorithm whose secret is the provider's public key or our client secret.
-fn confused(key: &SigningKey, claims: &Value) -> Vec<(&'static str, String)> {
-    let jwk = key.jwk();
-    let secrets = [
-        key.public().to_vec(),
-        key.pem().into_bytes(),
-        jwk["x"].as_str().unwrap().into(),
-        jwk.to_string().into_bytes(),
-    ];
-    let secrets = secrets.into_iter().chain([CLIENT_SECRET.into()]);
-    let headers = [with(&key.header(), "alg", json!("HS256")), json!({"alg": "HS256", "typ": "JWT"})];
-    let sign = |secret: Vec<u8>| {
-        headers.clone().map(|header| {
-            let message = message(&header, claims);
-            let signature =
-                jsonwebtoken::crypto::sign(message.as_bytes(), &EncodingKey::from_secret(&secret), Algorithm::HS256);
-            ("HS256 with a known secret", format!("{message}.{}", signature.unwrap()))
-        })
-    };
-    secrets.flat_map(sign).collect()
-}
-
-#[tokio::test]
-async fn configured_audiences_are_accepted() {
-    let provider = TestProvider::start().await;
-    let server = server_with(&provider, &["--oidc-audiences", "our-phones,our-tablets"]).await;
-    for (aud, azp, counts) in [
-        (json!("our-phones"), None, true),
-        (json!(["our-tablets"]), None, true),
-        (json!("sightline-web"), Some("our-phones"), true),
-        (json!(["sightline-web", "our-phones"]), Some("our-phones"), true),
-        (json!(["sightline-web", "our-phones"]), None, false),
-        (json!(["sightline-web", "another"]), Some("our-phones"), false),
-        (json!("our-phones"), Some("another"), false),
-        (json!("our-phones,our-tablets"), None, false),
-    ] {
-        let claims = with(&with(&provider.claims(), "aud", aud), "azp", azp.map_or(Value::Null, Value::from));
-        let answer = show(&server, &provider.key.token(&claims)).await;
-        assert_eq!(answer.status().is_success(), counts, "{claims}");
-    }
 }
 
 #[tokio::test]
@@ -239,22 +135,6 @@ async fn closed_registration_and_disabled_users_are_refused() {
     let disabled = AccessChange { disabled: Some(true), ..AccessChange::default() };
     server.deps.accounts_service.change_access(ann, &disabled, &accounts::Actor::default()).await.unwrap();
     assert_eq!(refused(&server, &token).await, (StatusCode::FORBIDDEN, "disabled".to_owned()));
-}
-
-#[tokio::test]
-async fn provider_keys_are_refetched_at_a_limited_rate() {
-    let (provider, server) = start().await;
-    let new = SigningKey::new("two");
-    assert_eq!(refused(&server, &new.token(&provider.claims())).await.1, "invalid_id_token");
-    assert_eq!(provider.key_fetches(), 1, "the keys were fetched less than 30 s ago");
-    for number in 0..20 {
-        let unknown_key = SigningKey::new(&format!("made-up-{number}"));
-        assert_eq!(refused(&server, &unknown_key.token(&provider.claims())).await.1, "invalid_id_token");
-    }
-    assert_eq!(provider.key_fetches(), 1);
-    provider.publish(&new);
-    let later = server_with(&provider, &[]).await;
-    me(&later, &new.token(&provider.claims())).await;
 }
 
 #[tokio::test]

@@ -10,10 +10,10 @@ use reqwest::header::{COOKIE, HeaderMap, LOCATION, SET_COOKIE};
 use reqwest::{Client, Response, StatusCode, Url};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use testing::openid_provider::{CLIENT_SECRET, SigningKey, message, with};
 use uuid::Uuid;
 
 use crate::openid::code_flow::{SignIn, browser, callback, start_sign_in};
-use crate::support::provider::{CLIENT_SECRET, SigningKey, message, with};
 use crate::support::{TestServer, problem};
 
 /// Redirect URI of a phone app.

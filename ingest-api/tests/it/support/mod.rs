@@ -3,7 +3,6 @@
 mod builders;
 mod client;
 mod mailer;
-pub mod provider;
 mod refusing_redis;
 mod storage;
 mod test_server;

@@ -259,7 +259,7 @@ async fn open_accounts(
     database.migrate().await.unwrap();
     // The defaults, except for the cost of a password hash and for pauses that a test would wait for.
     let hashing = Hashing { memory_kib: 8, passes: 1, threads: 1, waiting: 1000 };
-    let defaults = ingest_api::settings(&settings.tokens, &settings.config.accounts);
+    let defaults = settings.config.accounts.settings(&settings.tokens);
     let settings = accounts::Settings { hashing, revocation_poll: Duration::from_millis(50), ..defaults };
     let erasers = tenant_erasers(documents, blobs, &database);
     let deps = accounts::Deps { shared, mailer, clock, erasers };

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
+use testing::openid_provider::{SigningKey, TestProvider};
 
-use crate::support::provider::{SigningKey, TestProvider};
 use crate::support::{PASSWORD, TestServer, json_of, problem};
 
 const PATH: &str = "/v1/users/me/identities";

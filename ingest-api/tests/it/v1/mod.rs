@@ -10,6 +10,7 @@ mod passwords;
 mod quota;
 mod rules;
 mod sessions;
+mod shop;
 mod stats;
 mod streams;
 mod token;

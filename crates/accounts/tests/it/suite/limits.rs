@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
-use accounts::{AccessError, AccountError, Accounts, AccountsService, Actor, Caller, SecretText, UserAccess};
+use accounts::{
+    AccessError, AccountError, Accounts, AccountsService, Actor, Caller, SecretText, Settings, Throttle, UserAccess,
+};
 use contracts::FrameId;
 use futures::future::join_all;
 use store::relational::{AccessChange, UserLimit};
 
 use testing::eventually;
 
-use crate::test_accounts::{PASSWORD, TestAccounts, home_origin, origin_from, registration, sign_in};
+use crate::test_accounts::{PASSWORD, TestAccounts, home_origin, origin_from, registration, settings, sign_in};
 
 /// Charges a frame; repeats while the database is busy.
 async fn charge(accounts: &AccountsService, caller: &Caller, frame: FrameId) -> Result<(), AccessError> {
@@ -150,6 +152,24 @@ pub async fn guesses_from_one_address_are_limited(accounts: &mut TestAccounts) {
     while !matches!(sign_in(&accounts.one, &format!("u{tries}"), "x").await, Err(AccountError::Throttled { .. })) {
         tries += 1;
         assert!(tries < 200, "the limit of one address is missing");
+    }
+}
+
+pub async fn without_a_limit_by_address_accounts_stay_limited(accounts: &mut TestAccounts) {
+    accounts.register("ann").await;
+    let throttle = Throttle { address: None, tokens: None, ..Throttle::default() };
+    let open = accounts.open(Settings { throttle, ..settings() }, Vec::new()).await;
+    for n in 0..150 {
+        assert_eq!(sign_in(&open, &format!("u{n}"), "x").await.unwrap_err(), AccountError::WrongPassword, "{n}");
+    }
+    for n in 0..1_100 {
+        let refused = open.refresh(&SecretText::new("junk"), &home_origin()).await;
+        assert_eq!(refused.unwrap_err(), AccountError::InvalidGrant, "{n}");
+    }
+    let mut tries = 0;
+    while !matches!(sign_in(&open, "ann", "wrong password").await, Err(AccountError::Throttled { .. })) {
+        tries += 1;
+        assert!(tries < 20, "the limit of one account from one address is missing");
     }
 }
 

@@ -4,12 +4,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use accounts::{
-    AccessError, AccountError, Accounts, AccountsService, Actor, IssuedTokens, Scope, SecretText, Settings,
+    AccessError, AccountError, Accounts, AccountsService, Actor, IssuedTokens, LinkKind, Scope, SecretText, Settings,
 };
 use contracts::SessionId;
 use futures::future::join_all;
 use sha2::{Digest, Sha256};
-use store::relational::{NewSession, TokenHash};
+use store::relational::{AccessChange, NewSession, TokenHash};
+use tempfile::TempDir;
 use uuid::Uuid;
 
 use testing::eventually;
@@ -20,7 +21,7 @@ pub async fn a_session_is_renewed_and_listed_and_ended(accounts: &mut TestAccoun
     let ann = accounts.register("ann").await;
     let (tokens, elsewhere) = (accounts.sign_in("ann").await, accounts.sign_in("ann").await);
     let next = accounts.other.refresh(&tokens.refresh_token, &origin_from("198.51.100.7")).await.unwrap();
-    assert_eq!((next.session, next.user, &next.scopes), (tokens.session, ann.id, &tokens.scopes));
+    assert_eq!((next.session, next.user.id, &next.scopes), (tokens.session, ann.id, &tokens.scopes));
     assert_ne!(next.access_token, tokens.access_token);
     accounts.assert_accepted(&next.access_token).await;
     accounts.assert_accepted(&tokens.access_token).await;
@@ -208,6 +209,56 @@ pub async fn introspection_describes_every_kind_of_valid_token(accounts: &mut Te
     }
 }
 
+pub async fn validation_tells_a_valid_token_from_any_other(accounts: &mut TestAccounts) {
+    let ann = accounts.register("ann").await;
+    let (tokens, ended) = (accounts.sign_in("ann").await, accounts.sign_in("ann").await);
+    assert!(tokens.expires_at > accounts.clock.now() && tokens.refresh_expires_at > tokens.expires_at);
+    let valid = accounts.other.validate(tokens.access_token.expose()).await.unwrap().unwrap();
+    assert_eq!((valid.user.id, valid.expires_at), (ann.id, Some(tokens.expires_at)));
+    let caller = accounts.one.authenticate(tokens.access_token.expose()).await.unwrap();
+    let api_token = accounts.api_token(&caller, &[Scope::FramesWrite]).await;
+    let valid = accounts.other.validate(api_token.expose()).await.unwrap().unwrap();
+    assert_eq!((valid.user.id, valid.expires_at), (ann.id, None));
+
+    accounts.one.end_session(ann.id, ended.session, &Actor::default()).await.unwrap();
+    let folder = TempDir::new().unwrap();
+    let mut elsewhere = TestAccounts::on(crate::sqlite::stores(&folder).await).await;
+    elsewhere.register("ann").await;
+    let foreign = elsewhere.sign_in("ann").await;
+    elsewhere.stop().await;
+    for (kind, token) in [
+        ("nothing", ""),
+        ("junk", "junk"),
+        ("three parts", "a.b.c"),
+        ("revoked", ended.access_token.expose()),
+        ("a refresh token", tokens.refresh_token.expose()),
+        ("the key of another installation", foreign.access_token.expose()),
+    ] {
+        assert_eq!(accounts.one.validate(token).await, Ok(None), "{kind}");
+    }
+    let disable = AccessChange { disabled: Some(true), ..AccessChange::default() };
+    accounts.one.change_access(ann.id, &disable, &Actor::default()).await.unwrap();
+    assert_eq!(accounts.one.validate(api_token.expose()).await, Ok(None), "the user is disabled");
+    accounts.register("bob").await;
+    let expired = accounts.sign_in("bob").await;
+    accounts.clock.advance(expired.expires_in);
+    assert_eq!(accounts.one.validate(expired.access_token.expose()).await, Ok(None), "expired");
+}
+
+pub async fn revoking_a_refresh_token_twice_is_no_error(accounts: &mut TestAccounts) {
+    accounts.register("ann").await;
+    let tokens = accounts.sign_in("ann").await;
+    for instance in [&accounts.one, &accounts.other, &accounts.one] {
+        assert_eq!(instance.revoke(&tokens.refresh_token, &home_origin()).await, Ok(()));
+    }
+    for unknown in ["slr_unknown", "", "junk"] {
+        assert_eq!(accounts.one.revoke(&SecretText::new(unknown), &home_origin()).await, Ok(()), "{unknown:?}");
+    }
+    let refused = accounts.other.refresh(&tokens.refresh_token, &home_origin()).await;
+    assert_eq!(refused.unwrap_err(), AccountError::InvalidGrant);
+    accounts.assert_refused_within_a_second(&tokens.access_token).await;
+}
+
 pub async fn a_sign_in_may_narrow_its_scopes_and_never_widen_them(accounts: &mut TestAccounts) {
     accounts.register("ann").await;
     let (password, requested) = (SecretText::new(PASSWORD), [Scope::AlertsRead, Scope::Admin]);
@@ -317,5 +368,7 @@ pub async fn a_key_rotation_refuses_no_token_on_either_instance(accounts: &mut T
             accounts.assert_accepted(token).await;
         }
     }
+    // Until then, the old key may have signed a link that is still valid.
+    accounts.clock.advance(LinkKind::Upload.life());
     assert_eq!((keys(&accounts.one), keys(&accounts.other)), (1, 1), "the old key is no longer published");
 }

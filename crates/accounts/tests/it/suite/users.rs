@@ -1,11 +1,12 @@
 //! Users: registration, passwords, resets, roles.
 
 use accounts::{
-    AccessError, AccountError, Accounts, Actor, Mail, Profile, Registration, Scope, SecretText, UserAccess,
+    AccessError, AccountError, Accounts, Actor, FederatedIdentity, Mail, Profile, Registration, Scope, SecretText,
+    Settings, UserAccess,
 };
 use store::relational::{AccessChange, Identity, Role, UserLimit};
 
-use crate::test_accounts::{PASSWORD, TestAccounts, home_origin, origin_from, registration, sign_in};
+use crate::test_accounts::{PASSWORD, TestAccounts, home_origin, origin_from, registration, settings, sign_in};
 
 pub async fn a_user_signs_in_by_name_or_address_in_any_case(accounts: &mut TestAccounts) {
     let ann = accounts.register("Ann").await;
@@ -249,7 +250,7 @@ pub async fn a_reset_token_sets_a_new_password_once(accounts: &mut TestAccounts)
 
     accounts.one.request_reset("ann@example.org", &home_origin()).await.unwrap();
     let late = mailed(accounts, 2).await;
-    accounts.clock.advance(accounts::Settings::default().reset_life);
+    accounts.clock.advance(Settings::default().reset_life);
     let refused = accounts.one.reset_password(&late, &new, &home_origin()).await;
     assert_eq!(refused.unwrap_err(), AccountError::InvalidReset);
     for token in ["", "slp_", "slp_x", "x"] {
@@ -313,6 +314,80 @@ pub async fn the_audit_log_has_every_event_and_no_secret(accounts: &mut TestAcco
     for secret in [&tokens.access_token, &tokens.refresh_token, &token, &SecretText::new(PASSWORD)] {
         assert!(!shown.contains(secret.expose()));
     }
+}
+
+pub async fn a_sign_up_signs_in_and_an_address_is_registered_once(accounts: &mut TestAccounts) {
+    let sign_up = async |email: &str, password: &str| {
+        accounts.one.sign_up(email, &SecretText::new(password), &home_origin()).await
+    };
+    let tokens = sign_up(" Ann@example.org ", PASSWORD).await.unwrap();
+    let ann = &tokens.user;
+    assert_eq!((ann.email.as_deref(), ann.username.as_deref(), ann.role), (Some("Ann@example.org"), None, Role::User));
+    let state = accounts.other.user_state(ann.id).await.unwrap();
+    assert_eq!((state.email_verified, state.is_federated, state.updated_at), (false, false, ann.created_at));
+    accounts.assert_accepted(&tokens.access_token).await;
+    accounts.other.refresh(&tokens.refresh_token, &home_origin()).await.unwrap();
+
+    let again = sign_up("ann@EXAMPLE.org", "another kettle lamp").await;
+    assert_eq!(again.unwrap_err(), AccountError::EmailTaken);
+    sign_in(&accounts.other, "ann@example.org", PASSWORD).await.expect("the first password still signs in");
+    for (email, password, field) in [
+        ("", PASSWORD, "email"),
+        ("no address", PASSWORD, "email"),
+        ("bob@example.org", "short", "password"),
+        ("bob@example.org", "password1", "password"),
+    ] {
+        let refused = sign_up(email, password).await.unwrap_err();
+        assert!(matches!(&refused, AccountError::Invalid { field: named, .. } if *named == field), "{refused:?}");
+    }
+    let closed = accounts.open(Settings { registration: false, ..settings() }, Vec::new()).await;
+    let refused = closed.sign_up("bob@example.org", &SecretText::new(PASSWORD), &home_origin()).await;
+    assert_eq!(refused.unwrap_err(), AccountError::RegistrationClosed);
+    assert!(accounts.one.user_named("bob@example.org").await.is_err(), "a refused sign-up adds no user");
+}
+
+/// An account at the provider, with an address that the provider verified.
+fn federated(subject: &str, email: &str) -> FederatedIdentity {
+    let issuer = "https://accounts.example".to_owned();
+    FederatedIdentity::new(issuer, subject.to_owned(), Some(email.to_owned()), None)
+}
+
+pub async fn an_identity_with_the_address_of_a_user_must_be_linked(accounts: &mut TestAccounts) {
+    let bob = accounts.register("bob").await;
+    let identity = federated("7", "BOB@example.org");
+    let refused = accounts.one.sign_in_by_identity(&identity, &home_origin()).await.unwrap_err();
+    assert_eq!(refused, AccountError::NotLinked);
+    assert!(refused.to_string().contains("/v1/users/me/identities"), "it says how to link: {refused}");
+    accounts.one.link_identity(bob.id, &identity.identity, password().as_ref(), &home_origin()).await.unwrap();
+    assert!(!accounts.one.user_state(bob.id).await.unwrap().email_verified, "a link alone proves no address");
+
+    let tokens = accounts.other.sign_in_by_identity(&identity, &home_origin()).await.unwrap();
+
+    assert_eq!(tokens.user.id, bob.id);
+    let state = accounts.one.user_state(bob.id).await.unwrap();
+    assert!(state.email_verified && !state.is_federated, "the provider verified the address, and bob has a password");
+    let closed = accounts.open(Settings { registration: false, ..settings() }, Vec::new()).await;
+    closed.sign_in_by_identity(&identity, &home_origin()).await.expect("a linked user signs in without registration");
+    let refused = closed.sign_in_by_identity(&federated("9", "cem@example.org"), &home_origin()).await;
+    assert_eq!(refused.unwrap_err(), AccountError::NotRegistered);
+}
+
+pub async fn a_federated_user_gets_a_password_by_mail(accounts: &mut TestAccounts) {
+    let identity = federated("8", "ann@example.org");
+    let tokens = accounts.one.sign_in_by_identity(&identity, &home_origin()).await.unwrap();
+    let ann = tokens.user.id;
+    let state = async || {
+        let state = accounts.other.user_state(ann).await.unwrap();
+        (state.email_verified, state.is_federated)
+    };
+    assert_eq!(state().await, (true, true));
+    accounts.one.request_reset("ann@example.org", &home_origin()).await.unwrap();
+    let (token, new) = (mailed(accounts, 1).await, SecretText::new("another kettle lamp"));
+    accounts.other.reset_password(&token, &new, &home_origin()).await.unwrap();
+    assert_eq!(state().await, (true, false), "the mail proves the address, and the reset unlinks the identity");
+    sign_in(&accounts.one, "ann@example.org", new.expose()).await.unwrap();
+    let refused = accounts.one.sign_in_by_identity(&identity, &home_origin()).await;
+    assert_eq!(refused.unwrap_err(), AccountError::NotLinked);
 }
 
 pub async fn an_identity_signs_in_one_user(accounts: &mut TestAccounts) {

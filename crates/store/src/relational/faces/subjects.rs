@@ -209,7 +209,7 @@ fn consent_values(consent: Option<&Consent>) -> Vec<Value> {
 
 impl Transaction {
     /// Locks a user until this transaction ends, so that it is not disabled meanwhile. `false` if it is disabled or deleted.
-    pub(super) async fn lock_active_user(&mut self, user: UserId) -> Result<bool, StoreError> {
+    pub(in crate::relational) async fn lock_active_user(&mut self, user: UserId) -> Result<bool, StoreError> {
         let sql = "UPDATE users SET last_sign_in_at = last_sign_in_at WHERE id = $1 AND disabled = $2";
         Ok(self.execute(sql, values![user, false]).await? == 1)
     }

@@ -5,8 +5,13 @@ pub mod consent;
 pub mod credentials;
 pub mod face_models;
 pub mod faces;
+pub mod media_uploads;
 pub mod merging;
 pub mod quota;
+pub mod shop_books;
+pub mod shop_files;
+pub mod shop_orders;
+pub mod shop_users;
 pub mod subjects;
 pub mod uploads;
 pub mod users;
@@ -25,6 +30,8 @@ macro_rules! for_each_guarantee {
             users::a_deleted_user_is_in_no_table_but_the_audit_log,
             users::the_tenant_of_a_deleted_user_is_remembered_until_nothing_can_come,
             users::a_federated_identity_belongs_to_one_user,
+            users::an_address_is_proven_by_its_provider_or_a_reset,
+            users::a_change_of_a_user_has_a_time_and_a_sign_in_is_none,
             users::the_audit_log_is_listed_newest_first,
             users::migrating_again_changes_nothing,
             credentials::of_fifty_concurrent_renewals_one_spends_the_token,
@@ -40,6 +47,12 @@ macro_rules! for_each_guarantee {
             credentials::reading_revocations_by_number_misses_none,
             credentials::of_many_instances_without_a_key_one_adds_it,
             credentials::a_sweep_deletes_only_expired_rows,
+            media_uploads::a_media_upload_reads_back_as_it_was,
+            media_uploads::of_two_writers_of_an_upload_the_later_one_records,
+            media_uploads::an_offset_follows_from_what_is_recorded,
+            media_uploads::a_complete_upload_takes_nothing_more,
+            media_uploads::an_expired_upload_ends_in_the_media_store_too,
+            media_uploads::the_object_of_an_ended_upload_is_deleted,
             quota::of_a_thousand_concurrent_charges_the_quota_is_admitted,
             quota::a_frame_counts_once_however_often_it_is_sent,
             quota::a_refund_gives_back_its_own_charge,
@@ -91,6 +104,36 @@ macro_rules! for_each_guarantee {
             answers::an_answer_is_used_until_it_is_forgotten,
             answers::an_answer_from_before_a_change_is_not_cached_after_it,
             answers::without_its_cache_the_database_answers,
+            shop_books::a_book_reads_back_as_it_was,
+            shop_books::of_many_changes_of_one_version_one_is_stored,
+            shop_books::a_deleted_book_is_not_changed_and_not_listed,
+            shop_books::books_are_found_by_words_category_and_status,
+            shop_books::a_changed_book_is_found_by_its_new_words_alone,
+            shop_books::books_are_listed_without_gap_or_repeat,
+            shop_books::a_book_has_accepted_categories_only,
+            shop_books::a_category_that_two_add_at_once_is_added_once,
+            shop_books::a_removed_category_is_on_no_book,
+            shop_files::a_replaced_file_is_deleted_later,
+            shop_files::an_object_whose_file_was_never_stored_is_deleted,
+            shop_files::the_files_of_a_deleted_book_stay_until_its_last_buyer_is_gone,
+            shop_files::the_work_on_a_book_is_claimed_by_one,
+            shop_files::books_that_stay_in_processing_are_found,
+            shop_orders::of_many_checkouts_one_order_is_opened_and_paid,
+            shop_orders::a_paid_order_reads_back_as_it_was_opened,
+            shop_orders::what_cannot_be_sold_is_refused_and_stays_in_the_cart,
+            shop_orders::a_cart_has_no_more_books_than_its_limit,
+            shop_orders::a_changed_price_is_told_before_it_is_paid,
+            shop_orders::a_user_has_one_pending_order,
+            shop_orders::a_payment_is_that_of_one_order,
+            shop_orders::a_refund_takes_the_books_back_once,
+            shop_orders::of_many_refunds_of_an_order_one_begins,
+            shop_orders::the_books_of_the_mock_have_one_payment_for_a_key,
+            shop_users::of_two_devices_the_one_that_played_last_counts,
+            shop_users::a_deleted_user_leaves_orders_without_a_name,
+            shop_users::a_payment_of_a_deleted_user_is_told_and_paid_back,
+            shop_users::a_kept_order_that_nobody_paid_ends,
+            shop_users::a_user_is_deleted_during_its_checkout,
+            shop_users::kept_orders_end_after_the_time_of_bookkeeping,
         }
     };
 }

@@ -11,14 +11,15 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
-use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
-use http::{HeaderMap, HeaderName};
+use http::HeaderName;
+use http::header::{CONTENT_LENGTH, EXPECT, TE, TRAILER};
 use utoipa::IntoResponses;
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::{Object, ObjectBuilder, RefOr, Required, Response as Described, Type};
 
 use crate::http::Routes;
 use crate::http::app::App;
+use crate::http::forward::forwarded_headers;
 
 /// The routes of this file.
 pub fn routes() -> Routes {
@@ -118,10 +119,6 @@ impl IntoResponses for CookieErrors {
 
 /// Time limit for the head of alert-stream's response.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Headers that belong to one connection (RFC 9110, 7.6.1).
-const HOP_BY_HOP: [HeaderName; 5] =
-    [CONNECTION, HOST, TRANSFER_ENCODING, UPGRADE, HeaderName::from_static("keep-alive")];
-
 /// Headers about a request body, which is not forwarded.
 const BODY_HEADERS: [HeaderName; 4] = [CONTENT_LENGTH, EXPECT, TE, TRAILER];
 
@@ -144,12 +141,4 @@ async fn proxy(app: &App, request: Request) -> Result<Response, ApiError> {
     let (status, headers) = (response.status(), forwarded_headers(response.headers()));
     let chunks = response.bytes_stream().take_until(app.stop.clone().cancelled_owned());
     Ok((status, headers, Body::from_stream(chunks)).into_response())
-}
-
-fn forwarded_headers(headers: &HeaderMap) -> HeaderMap {
-    let mut kept = headers.clone();
-    for name in HOP_BY_HOP {
-        kept.remove(name);
-    }
-    kept
 }

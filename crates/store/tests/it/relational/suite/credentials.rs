@@ -156,13 +156,13 @@ pub async fn a_new_address_ends_earlier_reset_tokens(two: &TwoStores) {
     let (first, second) = (token(), token());
     two.one.add_reset(user, "ann@example.org", &first, later()).await.unwrap();
     let named = ProfileChange { full_name: Some(Some("Ann".to_owned())), ..Default::default() };
-    two.other.change_profile(user, &named, later()).await.unwrap();
+    two.other.change_profile(user, &named, now(), later()).await.unwrap();
     let set = two.one.reset_password(&first, &password(), now(), later()).await.unwrap();
     assert_eq!(set.map(|reset| reset.user), Some(user), "a new user name ends no reset token");
 
     two.one.add_reset(user, "ann@example.org", &second, later()).await.unwrap();
     let moved = ProfileChange { email: Some("ann@example.com".to_owned()), ..Default::default() };
-    two.other.change_profile(user, &moved, later()).await.unwrap();
+    two.other.change_profile(user, &moved, now(), later()).await.unwrap();
     assert_eq!(two.one.reset_password(&second, &password(), now(), later()).await.unwrap(), None);
 }
 

@@ -61,11 +61,17 @@ pub async fn of_many_concurrent_claims_of_a_name_one_succeeds(two: &TwoStores) {
 pub async fn a_rename_to_anothers_name_is_refused(two: &TwoStores) {
     let (ann, _) = (add(&two.one, "ann").await, add(&two.one, "bob").await);
     let rename = |name: &str| ProfileChange { username: Some(name.to_owned()), ..Default::default() };
-    assert_eq!(two.one.change_profile(ann, &rename("BOB"), later()).await.unwrap(), UserWriteOutcome::UsernameTaken);
-    assert_eq!(two.one.change_profile(ann, &rename("ANN"), later()).await.unwrap(), UserWriteOutcome::Stored);
-    assert_eq!(two.one.change_profile(UserId::now(), &rename("x"), later()).await.unwrap(), UserWriteOutcome::Unknown);
+    assert_eq!(
+        two.one.change_profile(ann, &rename("BOB"), now(), later()).await.unwrap(),
+        UserWriteOutcome::UsernameTaken
+    );
+    assert_eq!(two.one.change_profile(ann, &rename("ANN"), now(), later()).await.unwrap(), UserWriteOutcome::Stored);
+    assert_eq!(
+        two.one.change_profile(UserId::now(), &rename("x"), now(), later()).await.unwrap(),
+        UserWriteOutcome::Unknown
+    );
     let named = ProfileChange { full_name: Some(Some("Ann".to_owned())), ..Default::default() };
-    assert_eq!(two.one.change_profile(ann, &named, later()).await.unwrap(), UserWriteOutcome::Stored);
+    assert_eq!(two.one.change_profile(ann, &named, now(), later()).await.unwrap(), UserWriteOutcome::Stored);
     let user = two.other.user(ann).await.unwrap().unwrap();
     assert_eq!((user.username.as_deref(), user.full_name.as_deref()), (Some("ANN"), Some("Ann")));
     assert_eq!(user.email.as_deref(), Some("ann@example.org"));
@@ -207,6 +213,53 @@ pub async fn a_federated_identity_belongs_to_one_user(two: &TwoStores) {
     let elsewhere = Identity { issuer: "https://other".to_owned(), ..identity };
     assert!(two.other.user_by_identity(&elsewhere).await.unwrap().is_none());
     assert!(!two.other.link_identity(UserId::now(), &elsewhere, now()).await.unwrap());
+}
+
+pub async fn an_address_is_proven_by_its_provider_or_a_reset(two: &TwoStores) {
+    let identity = Identity { issuer: "https://issuer".to_owned(), subject: "7".to_owned() };
+    let ann = NewUser { identity: Some(identity.clone()), password: None, ..named("ann") };
+    assert_eq!(two.one.add_user(&ann, now()).await.unwrap(), UserWriteOutcome::Stored);
+    let bob = add(&two.one, "bob").await;
+    let state = async |user: UserId| {
+        let state = two.other.user_state(user).await.unwrap().unwrap();
+        (state.email_verified, state.is_federated)
+    };
+    assert_eq!(state(ann.id).await, (true, true), "the provider has verified the address");
+    assert_eq!(state(bob).await, (false, false));
+
+    two.one.verify_email(bob, "ann@example.org").await.unwrap();
+    assert_eq!(state(bob).await, (false, false), "another address proves nothing");
+    two.one.verify_email(bob, "bob@example.org").await.unwrap();
+    assert_eq!(state(bob).await, (true, false));
+    let moved = ProfileChange { email: Some("bob@example.com".to_owned()), ..Default::default() };
+    assert_eq!(two.one.change_profile(bob, &moved, now(), later()).await.unwrap(), UserWriteOutcome::Stored);
+    assert_eq!(state(bob).await, (false, false), "a new address is not proven");
+    let reset = token();
+    assert!(two.one.add_reset(bob, "bob@example.com", &reset, later()).await.unwrap());
+    assert!(two.other.reset_password(&reset, &password(), now(), later()).await.unwrap().is_some());
+    assert_eq!(state(bob).await, (true, false));
+
+    assert!(two.other.link_identity(bob, &Identity { subject: "8".to_owned(), ..identity }, now()).await.unwrap());
+    assert_eq!(state(bob).await, (true, false), "a user with a password is not federated");
+}
+
+pub async fn a_change_of_a_user_has_a_time_and_a_sign_in_is_none(two: &TwoStores) {
+    let at = now();
+    let ann = named("ann");
+    assert_eq!(two.one.add_user(&ann, at).await.unwrap(), UserWriteOutcome::Stored);
+    let updated_at = async || two.other.user_state(ann.id).await.unwrap().unwrap().updated_at;
+    assert_eq!(updated_at().await, at);
+    let after = |seconds| at + SignedDuration::from_secs(seconds);
+    two.one.open_session(&session(ann.id), None, after(1)).await.unwrap().unwrap();
+    two.one.verify_email(ann.id, "ann@example.org").await.unwrap();
+    assert_eq!(updated_at().await, at);
+    let named = ProfileChange { full_name: Some(Some("Ann".to_owned())), ..Default::default() };
+    two.one.change_profile(ann.id, &named, after(2), later()).await.unwrap();
+    assert_eq!(updated_at().await, after(2));
+    assert!(two.one.change_access(ann.id, &AccessChange::default(), after(3), later()).await.unwrap());
+    assert_eq!(updated_at().await, after(3));
+    assert!(two.one.change_password(ann.id, Some(&password()), &password(), None, after(4), later()).await.unwrap());
+    assert_eq!(updated_at().await, after(4));
 }
 
 fn entry(user: UserId, action: &str) -> AuditEntry {
