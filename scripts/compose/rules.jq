@@ -9,7 +9,10 @@ def database_url_of: {
   "alert-stream": "verifier_database_url", "faces": "faces_database_url", "detector-worker": "worker_database_url"
 };
 def values: (.value.environment // {}) | to_entries[] | select(.value != null) | .value |= tostring;
-def is_password: (.value | test("://[^/]*:[^/]*@")) or ((.key | test("PASSWORD|TOKEN$")) and (.value | startswith("/run/") | not));
+# Rules for the passwords that users choose.
+def rule_for_passwords: IN("SIGHTLINE_PASSWORD_MIN_LENGTH", "SIGHTLINE_PASSWORD_REFUSE_COMMON");
+def is_password: (.value | test("://[^/]*:[^/]*@"))
+  or ((.key | test("PASSWORD|TOKEN$") and (rule_for_passwords | not)) and (.value | startswith("/run/") | not));
 
 def broken($development):
   if .value.logging.options."max-size" == null or .value.logging.options."max-file" == null then "no limit of its log" else empty end,

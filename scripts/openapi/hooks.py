@@ -30,8 +30,11 @@ schemathesis.openapi.media_type("image/png", st.builds(png, side, side, st.integ
 schemathesis.openapi.media_type("image/jpeg", st.builds(jpeg_head, side, side))
 schemathesis.openapi.media_type("image/webp", st.binary(max_size=64))
 
+# A chunk of a tus upload.
+schemathesis.serializer.alias("application/offset+octet-stream", "application/octet-stream")
 
-# Operations that need no credential. A test of ingest-api checks the document against the same list.
+
+# Operations that need no credential. A test of ingest-api, and one of shop-api, check the document against the same list.
 OPEN_TO_ALL = {
     ("GET", "/healthz"),
     ("GET", "/readyz"),
@@ -49,6 +52,16 @@ OPEN_TO_ALL = {
     ("POST", "/login"),
     ("GET", "/v1/hello"),
     ("GET", "/v2/hello"),
+    # The credential of these is the token in their path.
+    ("GET", "/v1/media/{token}"),
+    ("HEAD", "/v1/uploads/{token}"),
+    ("PATCH", "/v1/uploads/{token}"),
+    ("POST", "/v1/uploads/{token}"),
+    ("PUT", "/v1/uploads/{token}"),
+    ("DELETE", "/v1/uploads/{token}"),
+    # What the server's tus can do.
+    ("OPTIONS", "/v1/uploads"),
+    ("OPTIONS", "/v1/uploads/{token}"),
 }
 
 
