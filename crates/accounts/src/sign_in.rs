@@ -67,7 +67,8 @@ impl AccountsService {
     /// Signs a user in by user name or e-mail address and password. `scopes` narrows what the session allows.
     ///
     /// # Errors
-    /// `WrongPassword` for an unknown name, a wrong password or a disabled user. All three take equally long.
+    /// `WrongPassword` for an unknown name, a wrong password or a disabled user. The first two take equally long, and so does a wrong password
+    /// of a disabled user: only its right password takes longer.
     pub async fn sign_in(
         &self,
         login: &str,

@@ -357,7 +357,9 @@ mod tests {
         // A search of words follows its index, though its step is called a scan.
         let is_search = |step: &str| step.contains("VIRTUAL TABLE INDEX") && step.contains(":M");
         let reads_all = |step: &str| step.starts_with("SCAN") && !step.contains("USING") && !is_search(step);
-        every_statement_has_an_index(&store, |step| reads_all(step) && !step.contains("CONSTANT ROW")).await;
+        // A row that is in no table, also by the name that a statement gives it.
+        let is_constant = |step: &str| step.contains("CONSTANT ROW") || step.contains("one_row");
+        every_statement_has_an_index(&store, |step| reads_all(step) && !is_constant(step)).await;
         // However many photographs a user has sent, one row is read.
         let plan = plan_of(&store, "ORDER BY decided_at DESC").await;
         assert!(plan.contains("face_upload_outcomes_by_user_and_time") && !plan.contains("TEMP B-TREE"), "{plan}");
