@@ -319,11 +319,11 @@ mod tests {
         assert_eq!(store.coverage(key, "another").await.unwrap().without.len(), 2);
         store.begin_model_change(&key.model, "another", true, now).await.unwrap();
         store.put_gaps(key, "another", &gaps).await.unwrap();
-        let complete = store.complete_change().await.unwrap().unwrap();
+        let checked = store.check_change().await.unwrap().unwrap();
         // A face that changes meanwhile is looked up by its version.
         let put = store.put_face(key, &vector, Some("source"), Some("another"), now).await.unwrap();
         assert_eq!(put, VectorWriteOutcome::Stored);
-        assert_eq!(store.switch_complete(&complete, now).await.unwrap(), SwitchOutcome::Switched);
+        assert_eq!(store.switch_checked(&checked, now).await.unwrap(), SwitchOutcome::Switched);
         assert_eq!(store.active_model().await.unwrap().as_deref(), Some("another"));
         let other = GalleryKey { model: "another".to_owned(), ..key.clone() };
         assert_eq!(store.remove_vectors(&other, &[vector.id], now).await.unwrap(), 1);
