@@ -295,8 +295,8 @@ mod tests {
         assert_eq!(store.merged_subjects(&key.tenant, subject(1)).await.unwrap(), [subject(2)]);
         let due = store.former_subjects_due(now + REMOVALS_KEPT, 9).await.unwrap();
         assert_eq!(due.len(), 2);
-        store.set_next(&due[0], Some(now + REMOVALS_KEPT)).await.unwrap();
-        store.set_next(&due[1], None).await.unwrap();
+        store.set_next_forgetting(&due[0], Some(now + REMOVALS_KEPT)).await.unwrap();
+        store.set_next_forgetting(&due[1], None).await.unwrap();
         assert!(store.sweep(now + REMOVALS_KEPT + REMOVALS_KEPT).await.unwrap() >= 3);
         assert_eq!(store.erase_faces(&key.tenant).await.unwrap(), ErasedFaces { subjects: 1, vectors: 1 });
     }
