@@ -77,7 +77,7 @@ mod tests {
         let id = user.id;
         store.user(id).await.unwrap().unwrap();
         for login in ["ann", "ann@example.org"] {
-            store.user_by_login(login).await.unwrap().unwrap();
+            assert_eq!(store.password_by_login(login).await.unwrap(), (Some(id), Some(password.clone())));
             store.user_named(login).await.unwrap().unwrap();
         }
         run_uploads(store, id, &TenantId::from_uuid(user.tenant)).await;
