@@ -42,17 +42,17 @@ pub(in crate::relational) struct CheckedChange {
     models: FaceModels,
     target: String,
     /// The galleries of the active model, as they were at the beginning of the check.
-    galleries: BTreeMap<TenantId, Seen>,
+    galleries: BTreeMap<TenantId, Versions>,
 }
 
-/// By what a later change of a tenant's faces is noticed. 0 of a gallery that does not exist.
+/// What shows whether the faces of a tenant have changed. 0 of a gallery that does not exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct Seen {
+struct Versions {
     /// Version of the gallery of the active model.
     active: i64,
     /// That of the target.
     target: i64,
-    /// Number of faces that the target cannot have. One that is to be tried again changes no version.
+    /// Number of faces that the target cannot have: the version stays when one of them is to be tried again.
     gaps: i64,
 }
 
@@ -71,7 +71,7 @@ impl Relational {
         let Some(models) = self.face_models().await? else { return Ok(Err(SwitchOutcome::NoChange)) };
         let Some(target) = models.target.clone() else { return Ok(Err(SwitchOutcome::NoChange)) };
         // Before the faces are read, so that each change during the check is noticed.
-        let galleries = self.begin_snapshot().await?.seen(&models.active, &target).await?;
+        let galleries = self.begin_snapshot().await?.versions(&models.active, &target).await?;
         let mut lost = 0;
         for tenant in galleries.keys() {
             let gallery = GalleryKey { tenant: tenant.clone(), model: models.active.clone() };
@@ -117,22 +117,22 @@ impl Relational {
 }
 
 impl Transaction {
-    /// The tenants with a gallery of the active model.
-    async fn seen(&mut self, active: &str, target: &str) -> Result<BTreeMap<TenantId, Seen>, StoreError> {
+    /// Those of all tenants with a gallery of the active model.
+    async fn versions(&mut self, active: &str, target: &str) -> Result<BTreeMap<TenantId, Versions>, StoreError> {
         let mut galleries = BTreeMap::new();
         let sql = "SELECT tenant, version FROM face_galleries WHERE tenant > '' AND model = $1";
         for row in self.rows(sql, values![active]).await? {
-            galleries.insert(row.tenant()?, Seen { active: row.get("version")?, ..Seen::default() });
+            galleries.insert(row.tenant()?, Versions { active: row.get("version")?, ..Versions::default() });
         }
         for row in self.rows(sql, values![target]).await? {
-            if let Some(seen) = galleries.get_mut(&row.tenant()?) {
-                seen.target = row.get("version")?;
+            if let Some(versions) = galleries.get_mut(&row.tenant()?) {
+                versions.target = row.get("version")?;
             }
         }
         let sql = "SELECT tenant, count(*) AS gaps FROM face_model_gaps WHERE model = $1 GROUP BY tenant";
         for row in self.rows(sql, values![target]).await? {
-            if let Some(seen) = galleries.get_mut(&row.tenant()?) {
-                seen.gaps = row.get("gaps")?;
+            if let Some(versions) = galleries.get_mut(&row.tenant()?) {
+                versions.gaps = row.get("gaps")?;
             }
         }
         Ok(galleries)
@@ -142,23 +142,23 @@ impl Transaction {
     async fn changes_are_embedded(&mut self, checked: &CheckedChange) -> Result<bool, StoreError> {
         let CheckedChange { models, target, galleries } = checked;
         let mut looked_up = 0;
-        for (tenant, present) in self.seen(&models.active, target).await? {
-            let seen = galleries.get(&tenant).copied().unwrap_or_default();
-            if seen == present {
+        for (tenant, present) in self.versions(&models.active, target).await? {
+            let before = galleries.get(&tenant).copied().unwrap_or_default();
+            if before == present {
                 continue;
             }
             let [active, target] =
                 [&models.active, target].map(|model| GalleryKey { tenant: tenant.clone(), model: model.clone() });
             let sql = "SELECT id FROM face_vector_removals WHERE tenant = $1 AND model = $2 AND version > $3 \
                        ORDER BY version, id LIMIT $4";
-            let removed = self.ids_after(sql, &target, seen.target).await?;
+            let removed = self.ids_after(sql, &target, before.target).await?;
             let sql = "SELECT id FROM face_vectors WHERE tenant = $1 AND model = $2 AND version > $3 \
                        ORDER BY version, id LIMIT $4";
-            let written = self.ids_after(sql, &active, seen.active).await?;
+            let written = self.ids_after(sql, &active, before.active).await?;
             looked_up += removed.len() + written.len();
             // A subject that lost a vector may have only faces left that the target cannot have.
             let may_lose = !models.without_missing && present.gaps > 0 && !removed.is_empty();
-            if may_lose || seen.gaps != present.gaps || looked_up > MAX_CHANGED as usize {
+            if may_lose || before.gaps != present.gaps || looked_up > MAX_CHANGED as usize {
                 return Ok(false);
             }
             for id in removed.into_iter().chain(written) {
