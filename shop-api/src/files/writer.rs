@@ -240,14 +240,17 @@ async fn taken(database: &Relational, id: UploadId, now: Timestamp) -> Result<Me
     }
 }
 
-/// The multipart upload of the media store, which the first writer begins.
+/// The multipart upload of the media store, which the first writer of a byte that counts has begun.
 async fn multipart(
     database: &Relational,
     media: &dyn Media,
     record: &MediaUploadRecord,
 ) -> Result<MultipartId, ApiError> {
-    if let Some(multipart) = &record.multipart {
-        return Ok(multipart.clone());
+    match &record.multipart {
+        // Nothing of it counted, such as the parts of a PUT that broke off. Each try would leave up to a whole file until the upload ends.
+        Some(unused) if record.offset == 0 => media.abort(&record.key, unused).await?,
+        Some(multipart) => return Ok(multipart.clone()),
+        None => {}
     }
     let begun = media.begin(&record.key, &record.content_type).await?;
     if database.set_media_multipart(record.id, record.writer, &begun).await? {

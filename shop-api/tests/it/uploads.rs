@@ -212,6 +212,31 @@ async fn a_put_stores_the_whole_file_or_nothing() {
 }
 
 #[tokio::test]
+async fn a_put_that_breaks_off_again_and_again_takes_the_room_of_one() {
+    let (shop, admin) = with_admin().await;
+    let recording = wav(PART + 2_222);
+    let upload = Upload::begin(&shop, &admin, recording.len()).await;
+    let head = format!("PUT {} HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", upload.path, recording.len());
+    let mut before = Vec::new();
+    for _ in 0..3 {
+        let put = begin(&shop.url, &head, &recording[..PART + 1]).await;
+        eventually("its part is the only one", async || {
+            let parts = shop.stored_parts();
+            parts.len() == 1 && parts != before
+        })
+        .await;
+        before = shop.stored_parts();
+        drop(put);
+    }
+    let url = format!("{}{}", shop.url, upload.path);
+    let put = reqwest::Client::new().put(&url).body(recording.clone()).send().await.unwrap();
+    assert_eq!(put.status(), StatusCode::OK);
+    assert_eq!(shop.stored_parts(), Vec::<String>::new());
+    upload.complete(&admin).await;
+    assert_eq!(stored(&shop, &admin, &upload.book).await, (etag(&recording), recording));
+}
+
+#[tokio::test]
 async fn a_stream_of_grpc_is_a_book() {
     let (shop, admin) = with_admin().await;
     let recording = wav(3_000_000);
