@@ -216,12 +216,12 @@ impl TestShop {
         client.unary(request, path.parse().unwrap(), codec).await.map(drop)
     }
 
-    /// The names of the parts of unfinished uploads in the media store.
-    pub fn stored_parts(&self) -> Vec<String> {
+    /// The files of unfinished uploads in the media store whose names begin so: `part-`, `tail-`.
+    pub fn unfinished(&self, prefix: &str) -> Vec<String> {
         let uploads = std::fs::read_dir(self.folder.path().join("media/unfinished")).unwrap().flatten();
         // An upload may end meanwhile.
         let files = uploads.filter_map(|upload| std::fs::read_dir(upload.path()).ok()).flatten().flatten();
-        files.filter_map(|file| file.file_name().into_string().ok()).filter(|name| name.starts_with("part-")).collect()
+        files.filter_map(|file| file.file_name().into_string().ok()).filter(|name| name.starts_with(prefix)).collect()
     }
 
     /// Stops the service like a signal.
