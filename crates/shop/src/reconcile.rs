@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use contracts::{OrderId, OrderStatus};
 use jiff::Timestamp;
+use store::PageCursor;
 use store::relational::{KeptOrderRecord, PaymentRecord};
 
 use crate::checkout::FREE;
 use crate::payments::{PaymentRequest, PaymentState};
 use crate::{Shop, ShopError};
 
-/// Orders that one round looks at.
+/// Orders that are read at once. A round goes through all, so that orders which nobody pays do not keep it from those that were paid.
 const BATCH: u32 = 100;
 
 impl Shop {
@@ -33,38 +34,52 @@ impl Shop {
     /// One round over orders that are not settled. The next round goes on after a failure.
     pub(crate) async fn reconcile_orders(&self) -> Result<(), ShopError> {
         let timing = self.0.timing;
-        let abandoned = self.since(timing.abandon_after);
-        for order in self.database().unsettled_orders(self.since(timing.reconcile_after), BATCH).await? {
-            let decided = self.reconcile_order(&order, order.created_at < abandoned).await;
-            match decided {
-                Ok(Some(decided)) => {
-                    tracing::info!(order.id = %order.id, status = decided.status.as_str(), "an order was reconciled");
+        let (since, abandoned) = (self.since(timing.reconcile_after), self.since(timing.abandon_after));
+        let mut after = None;
+        loop {
+            let orders = self.database().unsettled_orders(since, after.as_ref(), BATCH).await?;
+            let Some(last) = orders.last() else { return Ok(()) };
+            after = Some(place_of(last.created_at, last.id));
+            for order in orders {
+                let decided = self.reconcile_order(&order, order.created_at < abandoned).await;
+                match decided {
+                    Ok(Some(decided)) => {
+                        tracing::info!(order.id = %order.id, status = decided.status.as_str(), "an order was reconciled");
+                    }
+                    Ok(None) => {}
+                    // The provider or the database: all others would fail too, each after its time.
+                    Err(error @ (ShopError::Unavailable(_) | ShopError::DiskFull(_))) => return Err(error),
+                    // About this order; the others go on.
+                    Err(error) => log_refusal(&order.id, &error),
                 }
-                Ok(None) => {}
-                // The provider or the database: all others would fail too, each after its time.
-                Err(error @ (ShopError::Unavailable(_) | ShopError::DiskFull(_))) => return Err(error),
-                // About this order; the others go on.
-                Err(error) => log_refusal(&order.id, &error),
             }
         }
-        Ok(())
     }
 
     /// One round over refunds that are not finished.
     pub(crate) async fn reconcile_refunds(&self) -> Result<(), ShopError> {
-        for order in self.database().unfinished_refunds(self.since(self.0.timing.reconcile_after), BATCH).await? {
-            self.finish_refund(&order).await?;
+        let (since, mut after) = (self.since(self.0.timing.reconcile_after), None);
+        loop {
+            let orders = self.database().unfinished_refunds(since, after.as_ref(), BATCH).await?;
+            let Some(last) = orders.last() else { return Ok(()) };
+            after = Some(place_of(last.created_at, last.id));
+            for order in orders {
+                self.finish_refund(&order).await?;
+            }
         }
-        Ok(())
     }
 
     /// One round over the orders of deleted users.
     pub(crate) async fn reconcile_kept_orders(&self) -> Result<(), ShopError> {
-        let since = self.since(self.0.timing.reconcile_after);
-        for order in self.database().unsettled_kept_orders(since, BATCH).await? {
-            self.finish_kept_order(&order).await?;
+        let (since, mut after) = (self.since(self.0.timing.reconcile_after), None);
+        loop {
+            let orders = self.database().unsettled_kept_orders(since, after.as_ref(), BATCH).await?;
+            let Some(last) = orders.last() else { return Ok(()) };
+            after = Some(place_of(last.created_at, last.id));
+            for order in orders {
+                self.finish_kept_order(&order).await?;
+            }
         }
-        Ok(())
     }
 
     /// The time of this age.
@@ -123,6 +138,11 @@ impl Shop {
         }
         Ok(())
     }
+}
+
+/// The place of an order among those that are read, the oldest first.
+fn place_of(created_at: Timestamp, id: OrderId) -> PageCursor {
+    PageCursor { at: created_at, id: id.to_string() }
 }
 
 /// A failure that concerns one order only. Refusals are no failures: the order is decided.

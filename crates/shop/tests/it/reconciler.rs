@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use contracts::OrderStatus;
+use futures::future::join_all;
 use shop::{MockBehaviour, PaymentOutcome, PaymentRequest, Payments};
 use store::relational::MockPaymentState;
 
@@ -35,6 +36,26 @@ async fn what_was_paid_is_granted_after_a_crash() {
     }
     let paid = shop.payments().await.into_iter().filter(|payment| payment.state == MockPaymentState::Paid).count();
     assert_eq!(paid, users.len(), "the provider has one payment of each order");
+    shop.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn orders_that_nobody_pays_do_not_delay_one_that_was_paid() {
+    let shop = TestShop::new().await;
+    let book = shop.book("Emma", 999).await;
+    let pending = async |name: String| {
+        let user = shop.shopper(&name, &[book]).await;
+        assert_eq!(code(shop.hasty.checkout(user, None, None).await), Some("payment_pending"));
+        user
+    };
+    shop.payments.behave(MockBehaviour::Hang);
+    // More than are read at once.
+    join_all((0..101).map(|n| pending(format!("user{n}")))).await;
+    shop.payments.behave(MockBehaviour::PayAndHang);
+    let ann = pending("ann".to_owned()).await;
+    shop.payments.behave(MockBehaviour::Pay);
+    shop.work_after(SOON).await;
+    assert_eq!(shop.bought(ann).await, [book]);
     shop.stop().await;
 }
 

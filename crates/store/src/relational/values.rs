@@ -217,5 +217,10 @@ pub(super) fn cursor_position(cursor: Option<&PageCursor>) -> (Timestamp, Uuid) 
     (cursor.at.clamp(Timestamp::UNIX_EPOCH, END_OF_TIME), id)
 }
 
+/// As [`cursor_position`], for lists with the oldest first.
+pub(super) fn position_from_oldest(cursor: Option<&PageCursor>) -> (Timestamp, Uuid) {
+    cursor.map_or((Timestamp::UNIX_EPOCH, Uuid::nil()), |cursor| cursor_position(Some(cursor)))
+}
+
 /// Later than every stored time.
 const END_OF_TIME: Timestamp = Timestamp::constant(253_370_764_800, 0);

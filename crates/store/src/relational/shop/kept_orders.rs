@@ -8,7 +8,7 @@ use super::{cursor_at, named, order_id, page_limit, required_money};
 use crate::relational::audit::AuditEntry;
 use crate::relational::database::Relational;
 use crate::relational::transaction::Transaction;
-use crate::relational::values::{Row, cursor_position, values};
+use crate::relational::values::{Row, cursor_position, position_from_oldest, values};
 use crate::{PageCursor, StoreError};
 
 /// An order of a deleted user.
@@ -109,15 +109,17 @@ impl Relational {
     pub async fn unsettled_kept_orders(
         &self,
         older_than: Timestamp,
+        after: Option<&PageCursor>,
         limit: u32,
     ) -> Result<Vec<KeptOrderRecord>, StoreError> {
+        let (at, id) = position_from_oldest(after);
         let sql = concat!(
             "SELECT ",
             kept_columns!(),
-            " FROM kept_orders WHERE status IN ('pending', 'refunding') AND created_at < $1",
-            " ORDER BY created_at, id LIMIT $2"
+            " FROM kept_orders WHERE status IN ('pending', 'refunding') AND created_at < $1 AND (created_at, id) > ($2, $3)",
+            " ORDER BY created_at, id LIMIT $4"
         );
-        let rows = self.rows(sql, values![older_than, page_limit(limit)]).await?;
+        let rows = self.rows(sql, values![older_than, at, id, page_limit(limit)]).await?;
         self.with_kept_lines(&rows).await
     }
 

@@ -8,7 +8,7 @@ use super::order_records::{LINES, LINES_OF, OrderRecord, lines, lines_by_order, 
 use super::page_limit;
 use crate::relational::database::Relational;
 use crate::relational::transaction::Transaction;
-use crate::relational::values::{Row, cursor_position, values};
+use crate::relational::values::{Row, cursor_position, position_from_oldest, values};
 use crate::{PageCursor, StoreError};
 
 /// An order to open.
@@ -126,16 +126,23 @@ impl Relational {
         self.with_lines(&rows).await
     }
 
-    /// Orders that have been pending since `older_than`, those that have waited longest first.
-    pub async fn unsettled_orders(&self, older_than: Timestamp, limit: u32) -> Result<Vec<OrderRecord>, StoreError> {
+    /// Orders that have been pending since `older_than`, those that have waited longest first, after a cursor.
+    pub async fn unsettled_orders(
+        &self,
+        older_than: Timestamp,
+        after: Option<&PageCursor>,
+        limit: u32,
+    ) -> Result<Vec<OrderRecord>, StoreError> {
+        let (at, id) = position_from_oldest(after);
         let sql = concat!(
             "SELECT ",
             order_columns!(),
             " FROM ",
             order_tables!(),
-            " WHERE o.status = 'pending' AND o.created_at < $1 ORDER BY o.created_at, o.id LIMIT $2"
+            " WHERE o.status = 'pending' AND o.created_at < $1 AND (o.created_at, o.id) > ($2, $3)",
+            " ORDER BY o.created_at, o.id LIMIT $4"
         );
-        let rows = self.rows(sql, values![older_than, page_limit(limit)]).await?;
+        let rows = self.rows(sql, values![older_than, at, id, page_limit(limit)]).await?;
         self.with_lines(&rows).await
     }
 

@@ -5,11 +5,11 @@ use jiff::Timestamp;
 
 use super::order_records::{OrderRecord, order_columns, order_tables};
 use super::page_limit;
-use crate::StoreError;
 use crate::relational::audit::AuditEntry;
 use crate::relational::database::Relational;
 use crate::relational::transaction::Transaction;
-use crate::relational::values::values;
+use crate::relational::values::{position_from_oldest, values};
+use crate::{PageCursor, StoreError};
 
 /// The outcome of beginning a refund.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,16 +75,23 @@ impl Relational {
         Ok(true)
     }
 
-    /// Orders whose refund was begun before `older_than` and is not ended, those that were opened first.
-    pub async fn unfinished_refunds(&self, older_than: Timestamp, limit: u32) -> Result<Vec<OrderRecord>, StoreError> {
+    /// Orders whose refund was begun before `older_than` and is not ended, those that were opened first, after a cursor.
+    pub async fn unfinished_refunds(
+        &self,
+        older_than: Timestamp,
+        after: Option<&PageCursor>,
+        limit: u32,
+    ) -> Result<Vec<OrderRecord>, StoreError> {
+        let (at, id) = position_from_oldest(after);
         let sql = concat!(
             "SELECT ",
             order_columns!(),
             " FROM ",
             order_tables!(),
-            " WHERE o.status = 'refunding' AND r.begun_at < $1 ORDER BY o.created_at, o.id LIMIT $2"
+            " WHERE o.status = 'refunding' AND r.begun_at < $1 AND (o.created_at, o.id) > ($2, $3)",
+            " ORDER BY o.created_at, o.id LIMIT $4"
         );
-        let rows = self.rows(sql, values![older_than, page_limit(limit)]).await?;
+        let rows = self.rows(sql, values![older_than, at, id, page_limit(limit)]).await?;
         self.with_lines(&rows).await
     }
 }

@@ -141,7 +141,7 @@ async fn run_orders(store: &Relational, user: UserId, book: BookId) {
     store.remove_cart_line(user, book).await.unwrap();
     let declined = order(store, user, book, false).await;
     assert!(store.pending_order(user).await.unwrap().is_some());
-    assert_eq!(store.unsettled_orders(later, 9).await.unwrap().len(), 1);
+    assert_eq!(store.unsettled_orders(later, None, 9).await.unwrap().len(), 1);
     assert!(store.decline_order(declined, "no money").await.unwrap());
     let dearer = BookChange { price: Some(Some(euros(6))), ..BookChange::default() };
     store.change_book(book, None, &dearer, None, now).await.unwrap();
@@ -150,7 +150,7 @@ async fn run_orders(store: &Relational, user: UserId, book: BookId) {
     store.change_book(book, None, &before, None, now).await.unwrap();
     let refunded = order(store, user, book, true).await;
     store.begin_refund(refunded, "asked for", &entry(), now).await.unwrap();
-    assert_eq!(store.unfinished_refunds(later, 9).await.unwrap().len(), 1);
+    assert_eq!(store.unfinished_refunds(later, None, 9).await.unwrap().len(), 1);
     assert!(store.end_refund(refunded, None, now).await.unwrap());
     order(store, user, book, true).await;
     assert_eq!(store.orders(user, None, 9).await.unwrap().len(), 3);
@@ -180,7 +180,7 @@ async fn run_kept_orders(store: &Relational, user: UserId) {
         PaymentRecord { provider: "mock".to_owned(), reference: "1".to_owned(), amount: euros(5), paid_at: now };
     let id = kept[0].id;
     assert!(store.change_kept_order(id, paid, refunding, Some(&payment), None, now).await.unwrap());
-    assert_eq!(store.unsettled_kept_orders(later, 9).await.unwrap().len(), 1);
+    assert_eq!(store.unsettled_kept_orders(later, None, 9).await.unwrap().len(), 1);
     assert!(store.change_kept_order(id, refunding, declined, None, None, now).await.unwrap());
     assert!(store.kept_order(kept[1].id).await.unwrap().is_some());
 }

@@ -225,8 +225,8 @@ pub async fn a_user_has_one_pending_order(two: &TwoStores) {
     let first = open(&two.one, user, "a").await;
     fill(&two.one, user, &[susan]).await;
     assert_eq!(open_with(&two.other, user, "b", None).await, OpenOrderOutcome::Pending(first.clone()));
-    assert_eq!(two.other.unsettled_orders(later(), 50).await.unwrap(), std::slice::from_ref(&first));
-    assert_eq!(two.other.unsettled_orders(first.created_at, 50).await.unwrap(), []);
+    assert_eq!(two.other.unsettled_orders(later(), None, 50).await.unwrap(), std::slice::from_ref(&first));
+    assert_eq!(two.other.unsettled_orders(first.created_at, None, 50).await.unwrap(), []);
 
     assert!(two.other.decline_order(first.id, "no money").await.unwrap());
     assert!(!two.one.decline_order(first.id, "again").await.unwrap());
@@ -283,11 +283,11 @@ pub async fn a_refund_takes_the_books_back_once(two: &TwoStores) {
     assert_eq!(owned(&two.other, user).await, ["Lady Susan"]);
     assert_eq!(refund(&two.other, first.id).await, RefundOutcome::Already(begun.clone()));
     assert_eq!(two.other.audit_log(None, None, 50).await.unwrap().len(), 1, "an entry for the one that counted");
-    assert_eq!(two.other.unfinished_refunds(later(), 50).await.unwrap(), [begun]);
+    assert_eq!(two.other.unfinished_refunds(later(), None, 50).await.unwrap(), [begun]);
     for _ in 0..2 {
         assert!(two.other.end_refund(first.id, Some("back-1"), now()).await.unwrap());
     }
-    assert_eq!(two.other.unfinished_refunds(later(), 50).await.unwrap(), []);
+    assert_eq!(two.other.unfinished_refunds(later(), None, 50).await.unwrap(), []);
     let done = two.one.order(first.id).await.unwrap().unwrap();
     assert!(done.status == OrderStatus::Refunded && done.refunded_at.is_some(), "{done:?}");
     assert_eq!(two.one.settle_order(first.id, &payment(&first), now()).await.unwrap(), SettleOutcome::Already(done));

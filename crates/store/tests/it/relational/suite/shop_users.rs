@@ -90,16 +90,16 @@ pub async fn a_payment_of_a_deleted_user_is_told_and_paid_back(two: &TwoStores) 
 
     let SettleOutcome::UserGone(kept) = settled else { unreachable!("its user is deleted: {settled:?}") };
     assert_eq!((kept.status, kept.total), (OrderStatus::Pending, order.total));
-    assert_eq!(two.other.unsettled_kept_orders(later(), 50).await.unwrap(), [kept]);
+    assert_eq!(two.other.unsettled_kept_orders(later(), None, 50).await.unwrap(), [kept]);
     let change = async |from, to| {
         let (payment, entry) = (payment(&order), entry("order_refunded"));
         two.other.change_kept_order(order.id, from, to, Some(&payment), Some(&entry), now()).await.unwrap()
     };
     assert!(change(OrderStatus::Pending, OrderStatus::Refunding).await);
     assert!(!change(OrderStatus::Pending, OrderStatus::Declined).await, "it is no longer pending");
-    assert_eq!(two.one.unsettled_kept_orders(later(), 50).await.unwrap().len(), 1);
+    assert_eq!(two.one.unsettled_kept_orders(later(), None, 50).await.unwrap().len(), 1);
     assert!(change(OrderStatus::Refunding, OrderStatus::Refunded).await);
-    assert_eq!(two.one.unsettled_kept_orders(later(), 50).await.unwrap(), []);
+    assert_eq!(two.one.unsettled_kept_orders(later(), None, 50).await.unwrap(), []);
     let done = two.one.kept_order(order.id).await.unwrap().unwrap();
     assert!(done.refunded_at.is_some() && done.paid_at.is_some(), "{done:?}");
     assert_eq!(two.one.audit_log(None, None, 50).await.unwrap().len(), 2);
