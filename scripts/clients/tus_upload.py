@@ -101,9 +101,12 @@ def send(connection, piece):
 def close(*connections):
     for connection in connections:
         try:
+            # A thread may wait for it.
             connection.shutdown(socket.SHUT_RDWR)
         except OSError:
             pass
+        # A client that is still sending learns it by a reset, which only a closed socket sends.
+        connection.close()
 
 
 def uploader(server, token, book, path, **options):
