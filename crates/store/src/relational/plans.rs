@@ -330,7 +330,8 @@ mod tests {
     }
 
     /// Statements on tables of a few rows, which are scanned, and statements that run once at the start.
-    const MAY_SCAN: [&str; 4] = ["FROM signing_keys", "UPDATE signing_keys", "sightline_schema", "SET LOCAL"];
+    const MAY_SCAN: [&str; 5] =
+        ["FROM signing_keys", "UPDATE signing_keys", "sightline_schema", "SET LOCAL", "provider_list"];
 
     async fn every_statement_has_an_index(store: &Relational, reads_all: impl Fn(&str) -> bool) {
         store.migrate().await.unwrap();
@@ -338,6 +339,7 @@ mod tests {
         run_everything(store).await;
         run_faces(store).await;
         shop::tests::run_shop(store).await;
+        pipeline::tests::run_pipelines(store).await;
         let seen = store.statements.all();
         assert!(seen.len() > 50, "only {} statements were seen", seen.len());
         for (sql, values) in seen {
