@@ -12,8 +12,8 @@ use store::relational::DeletedTenant;
 use store::{Blobs, Documents, Erased, Relational, StoreError, TenantEraser};
 
 use crate::Deps;
-use crate::again::Again;
 use crate::forget::{ids_kept, retention};
+use crate::repeated_deletions::RepeatedDeletion;
 use crate::uploads::{PhotoEraser, UploadFolder};
 
 /// The erasers of all stores, and that of photographs that wait if there is a folder of them.
@@ -29,25 +29,29 @@ pub fn tenant_erasers(
 }
 
 #[async_trait]
-impl Again for DeletedTenant {
+impl RepeatedDeletion for DeletedTenant {
     const WHAT: &'static str = "data of deleted users";
 
     async fn due(database: &Relational, now: Timestamp, limit: u32) -> Result<Vec<Self>, StoreError> {
         database.deleted_tenants_due(now, limit).await
     }
 
-    async fn delete(&self, deps: &Deps) -> Result<(), StoreError> {
+    async fn repeat(&self, deps: &Deps) -> Result<(), StoreError> {
         let folder = deps.uploads.as_ref().map(|uploads| &uploads.folder);
-        let mut found = Vec::new();
+        let (mut found, mut failure) = (Vec::new(), Ok(()));
         for eraser in tenant_erasers(&deps.documents, &deps.blobs, &deps.database, folder) {
-            found.push(eraser.erase(&self.tenant).await?);
+            match eraser.erase(&self.tenant).await {
+                Ok(erased) if erased.count > 0 => found.push(erased),
+                Ok(_) => {}
+                // The other stores do not wait for this one. It is erased at the next repeat.
+                Err(error) => failure = Err(error),
+            }
         }
-        found.retain(|erased| erased.count > 0);
         if !found.is_empty() {
             let erased = found.iter().map(Erased::to_string).collect::<Vec<_>>().join(", ");
             tracing::info!(erased, "what came after the deletion of a user was erased");
         }
-        Ok(())
+        failure
     }
 
     fn next(&self, deps: &Deps, now: Timestamp) -> Option<Timestamp> {

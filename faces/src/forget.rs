@@ -15,8 +15,8 @@ use store::relational::{DeletedTenant, FormerSubject};
 use store::{Blobs, Documents, Forgotten, Relational, StoreError, forget_subject};
 
 use crate::Deps;
-use crate::again::{Again, delete_again_regularly};
 use crate::consent::end_consents_regularly;
+use crate::repeated_deletions::{RepeatedDeletion, repeat_deletions};
 use crate::uploads::{Uploads, erase_before};
 
 /// Forgets a subject, with the ids of those that were merged into it.
@@ -53,21 +53,21 @@ pub async fn erase_photographs(
 /// Several processes may do so at once.
 pub async fn forget_regularly(deps: &Deps) {
     tokio::join!(
-        delete_again_regularly::<FormerSubject>(deps),
-        delete_again_regularly::<DeletedTenant>(deps),
+        repeat_deletions::<FormerSubject>(deps),
+        repeat_deletions::<DeletedTenant>(deps),
         end_consents_regularly(deps)
     );
 }
 
 #[async_trait]
-impl Again for FormerSubject {
+impl RepeatedDeletion for FormerSubject {
     const WHAT: &'static str = "ids of deleted subjects";
 
     async fn due(database: &Relational, now: Timestamp, limit: u32) -> Result<Vec<Self>, StoreError> {
         database.former_subjects_due(now, limit).await
     }
 
-    async fn delete(&self, deps: &Deps) -> Result<(), StoreError> {
+    async fn repeat(&self, deps: &Deps) -> Result<(), StoreError> {
         erase_photographs(deps.uploads.as_ref(), &self.tenant, self.deleted_at).await?;
         let forgotten = forget_subject(&*deps.documents, &*deps.blobs, &self.tenant, self.id).await?;
         if forgotten != Forgotten::default() {
@@ -88,7 +88,7 @@ impl Again for FormerSubject {
     }
 
     async fn set_next(&self, database: &Relational, next: Option<Timestamp>) -> Result<(), StoreError> {
-        database.set_next(self, next).await
+        database.set_next_forgetting(self, next).await
     }
 }
 

@@ -23,7 +23,6 @@
 //! A request compares with the model that was active at its beginning, and never with vectors of another.
 //! Without a model for embeddings, or with a damaged file of one, everything but comparing works, and says what to fetch.
 
-mod again;
 mod checks;
 mod config;
 mod consent;
@@ -36,6 +35,7 @@ mod http;
 mod model_note;
 pub mod program;
 mod reembed;
+mod repeated_deletions;
 pub mod uploads;
 mod vector_ids;
 

@@ -81,10 +81,6 @@ async fn work(app: &App, worker: Uuid) -> anyhow::Result<()> {
         if !work.embed_all().await? {
             return Ok(());
         }
-        // Here too, because writes of faces wait for a switch that is tried.
-        if !models.without_missing && work.loses_subjects().await? {
-            return Ok(());
-        }
         match app.database.switch_model(Timestamp::now()).await? {
             SwitchOutcome::Switched => {
                 tracing::info!(model = work.target, "the model that compares faces was changed");
@@ -126,18 +122,6 @@ impl Work<'_> {
             }
         }
         Ok(true)
-    }
-
-    /// Whether a subject would have no face for the target.
-    async fn loses_subjects(&self) -> anyhow::Result<bool> {
-        let database = &self.app.database;
-        let mut keys = GalleryKeys::of(database, &self.active);
-        while let Some(gallery) = keys.next().await? {
-            if !database.coverage(&gallery, &self.target).await?.without.is_empty() {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 
     /// Embeds some faces of a tenant, and stores the vectors and the gaps.

@@ -119,6 +119,6 @@ impl AccountsService {
 
     async fn owner_of(&self, email: Option<&str>) -> Result<Option<contracts::UserId>, AccountError> {
         let Some(email) = email else { return Ok(None) };
-        Ok(self.user_by_login(email).await?.map(|(user, _)| user.id))
+        Ok(self.user_by_login(email).await?.map(|user| user.id))
     }
 }

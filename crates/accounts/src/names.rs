@@ -5,7 +5,7 @@ use store::relational::UserRecord;
 use crate::error::AccountError;
 
 /// Longest e-mail address, in bytes (RFC 5321, 4.5.3.1.3).
-pub(crate) const MAX_EMAIL: usize = 254;
+const MAX_EMAIL: usize = 254;
 /// Longest user name, in bytes.
 const MAX_USERNAME: usize = 64;
 /// Longest full name, in characters.

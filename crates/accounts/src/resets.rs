@@ -65,7 +65,7 @@ impl AccountsService {
 
     /// Mails a reset token, if the user exists.
     pub(crate) async fn send_reset_mail(&self, request: &ResetRequest) -> Result<(), AccountError> {
-        let found = self.user_by_login(&request.email).await?.map(|(user, _)| user).filter(|user| !user.disabled);
+        let found = self.user_by_login(&request.email).await?.filter(|user| !user.disabled);
         let Some((user, to)) = found.and_then(|user| Some((user.clone(), user.email?))) else { return Ok(()) };
         if !self.throttle.limits.take(&format!("mails:{}", user.id), self.settings.throttle.mails).await.allowed {
             tracing::info!(user.id = %user.id, "the limit of reset mails to this user is reached");

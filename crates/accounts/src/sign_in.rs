@@ -11,7 +11,6 @@ use crate::access_tokens::{self, TokenSubject};
 use crate::audit::Actor;
 use crate::caller::Scope;
 use crate::error::AccountError;
-use crate::names::MAX_EMAIL;
 use crate::passwords::Verification;
 use crate::secret_text::SecretText;
 use crate::service::AccountsService;
@@ -67,7 +66,8 @@ impl AccountsService {
     /// Signs a user in by user name or e-mail address and password. `scopes` narrows what the session allows.
     ///
     /// # Errors
-    /// `WrongPassword` for an unknown name, a wrong password or a disabled user. All three take equally long.
+    /// `WrongPassword` for an unknown name, a wrong password or a disabled user. The first two take equally long, and so does a wrong password
+    /// of a disabled user: only its right password takes longer.
     pub async fn sign_in(
         &self,
         login: &str,
@@ -95,16 +95,16 @@ impl AccountsService {
     ) -> Result<(UserRecord, PasswordHash), AccountError> {
         // First: when the queue for hashing is full, the request is refused without a query and does not count as an attempt.
         let permit = self.hasher.permit()?;
-        let found = self.user_by_login(login).await?;
-        let (user, stored) = found.map_or((None, None), |(user, stored)| (Some(user), stored));
-        let id = user.as_ref().map(|user| user.id);
+        let (id, stored) = self.store.password_by_login(login.trim()).await?;
         let attempt = Attempt { kind: "sign-in", login, user: id, address: origin.address };
         self.throttle.admit(&attempt, self.clock.now()).await?;
 
         let verification = self.hasher.verify(permit, password, stored.as_ref()).await?;
-        let (Some(user), Some(stored), Verification::Match { rehashed }) = (user, stored, verification) else {
+        let (Some(known), Some(stored), Verification::Match { rehashed }) = (id, stored, verification) else {
             return Err(self.refuse_sign_in(id, origin).await);
         };
+        // Only now, so that a known user with a wrong password takes no longer than an unknown one.
+        let Some(user) = self.store.user(known).await? else { return Err(self.refuse_sign_in(id, origin).await) };
         let Some(rehashed) = rehashed else { return Ok((user, stored)) };
         self.store.rehash(user.id, &stored, &rehashed).await?;
         Ok((user, rehashed))
@@ -117,16 +117,8 @@ impl AccountsService {
     }
 
     /// The user with this user name or e-mail address, regardless of case, Unicode form and surrounding blanks.
-    pub(crate) async fn user_by_login(
-        &self,
-        login: &str,
-    ) -> Result<Option<(UserRecord, Option<PasswordHash>)>, AccountError> {
-        let login = login.trim();
-        // No name is as long or contains control characters, and PostgreSQL refuses NUL.
-        if login.len() > MAX_EMAIL || login.chars().any(char::is_control) {
-            return Ok(None);
-        }
-        Ok(self.store.user_by_login(login).await?)
+    pub(crate) async fn user_by_login(&self, login: &str) -> Result<Option<UserRecord>, AccountError> {
+        Ok(self.store.user_named(login.trim()).await?)
     }
 
     /// Opens a session. `None` when the user is disabled, or when its password is no longer the `verified` one.

@@ -136,7 +136,7 @@ impl AccountsService {
     /// The operator's own user, `admin`, without quota or rate limit. The first call creates it. It has no password until one is
     /// set.
     pub async fn operator(&self) -> Result<UserRecord, AccountError> {
-        if let Some((user, _)) = self.store.user_by_login(OPERATOR).await? {
+        if let Some(user) = self.store.user_named(OPERATOR).await? {
             return Ok(user);
         }
         let access = UserAccess { role: Role::Admin, quota: UserLimit::Unlimited, rate_limit: UserLimit::Unlimited };
@@ -145,8 +145,8 @@ impl AccountsService {
             .map_err(|error| AccountError::Internal(format!("the operator's tenant is not a UUID: {error}")))?;
         match self.add(&new, None, access, tenant, &Actor::default()).await {
             // Another instance created it first.
-            Err(AccountError::UsernameTaken) => match self.store.user_by_login(OPERATOR).await? {
-                Some((user, _)) => Ok(user),
+            Err(AccountError::UsernameTaken) => match self.store.user_named(OPERATOR).await? {
+                Some(user) => Ok(user),
                 None => Err(AccountError::NotFound("user")),
             },
             added => added,
@@ -171,7 +171,7 @@ impl AccountsService {
     /// A user by its user name or e-mail address.
     pub async fn user_named(&self, login: &str) -> Result<UserRecord, AccountError> {
         let found = self.user_by_login(login).await?;
-        found.map(|(user, _)| user).ok_or(AccountError::NotFound("user"))
+        found.ok_or(AccountError::NotFound("user"))
     }
 
     /// The user that a federated identity is linked to.

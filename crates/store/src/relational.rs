@@ -10,12 +10,12 @@
 //! (`failure.rs`), types (`values.rs`) and tables (`migrations/`), because PostgreSQL has types for UUIDs and times, and SQLite
 //! stores texts and numbers.
 
-mod again;
 mod answers;
 mod api_tokens;
 mod audit;
 mod database;
 mod deleted_tenants;
+mod deletion_times;
 mod email_keys;
 mod faces;
 mod failure;

@@ -40,8 +40,8 @@ pub(crate) struct HashPermit {
 pub(crate) struct Hasher {
     jobs: Sender<Job>,
     permits: Arc<Semaphore>,
-    /// A hash of a random password. It is verified if the user does not exist, so that both cases take the same time.
-    dummy_hash: Arc<str>,
+    /// The hash of a random password. It is verified where there is no stored one, so that both cases take the same time.
+    decoy: PasswordHash,
 }
 
 impl Hasher {
@@ -53,7 +53,7 @@ impl Hasher {
         let params = Params::new(settings.memory_kib, settings.passes, 1, None)
             .map_err(|error| format!("the cost of hashing passwords cannot be used: {error}"))?;
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-        let dummy_hash = hash(&argon2, &SecretText::random("")).ok_or("no password can be hashed")?;
+        let decoy = hash(&argon2, &SecretText::random("")).ok_or("no password can be hashed")?;
         let (jobs, queue) = channel();
         let (queue, threads) = (Arc::new(Mutex::new(queue)), settings.threads.max(1));
         for _ in 0..threads {
@@ -63,7 +63,7 @@ impl Hasher {
             spawned.map_err(|error| format!("no thread for hashing passwords: {error}"))?;
         }
         let permits = Arc::new(Semaphore::new(threads + settings.waiting));
-        Ok(Self { jobs, permits, dummy_hash: dummy_hash.expose().into() })
+        Ok(Self { jobs, permits, decoy })
     }
 
     /// A permit for one password.
@@ -91,7 +91,7 @@ impl Hasher {
         stored: Option<&PasswordHash>,
     ) -> Result<Verification, AccountError> {
         let exists = stored.is_some();
-        let stored = stored.map_or_else(|| Arc::clone(&self.dummy_hash), |stored| stored.expose().into());
+        let stored = stored.unwrap_or(&self.decoy).clone();
         let candidates = Candidates::of(password);
         let verified = self.run(permit, move |argon2| verify(argon2, &candidates, &stored, exists)).await?;
         verified.ok_or_else(|| AccountError::Internal("the stored hash of a password cannot be read".to_owned()))
@@ -130,8 +130,8 @@ fn hash(argon2: &Argon2<'_>, password: &SecretText) -> Option<PasswordHash> {
 }
 
 /// `None` when the stored hash cannot be parsed.
-fn verify(argon2: &Argon2<'_>, candidates: &Candidates, stored: &str, exists: bool) -> Option<Verification> {
-    let phc = Phc::new(stored).ok()?;
+fn verify(argon2: &Argon2<'_>, candidates: &Candidates, stored: &PasswordHash, exists: bool) -> Option<Verification> {
+    let phc = Phc::new(stored.expose()).ok()?;
     // By the cost in the hash, which may differ from the current one.
     let matches = |password: &SecretText| argon2.verify_password(password.expose().as_bytes(), &phc).is_ok();
     let is_normalised = matches(&candidates.normalised);

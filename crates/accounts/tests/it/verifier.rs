@@ -59,7 +59,7 @@ async fn a_verifiers_role_reads_no_private_key_and_no_password() {
         let store = Relational::postgres(&create_verifier_role(url, &role).await, 2).await.unwrap();
         store.check_schema().await.unwrap();
         store.signing_keys().await.expect_err("it contains private keys");
-        store.user_by_login("ann").await.expect_err("it contains the hash of the password");
+        store.password_by_login("ann").await.expect_err("it contains the hash of the password");
 
         let (verifier, stop) = (verifier(store.clone(), accounts).await, CancellationToken::new());
         let running = tokio::spawn({

@@ -154,7 +154,7 @@ impl Relational {
 
     /// Moves SQLite's journal into the file and empties it, so that what was deleted or overwritten is in neither. A reader may hold it
     /// up; the log then says so, and the next call does it. PostgreSQL has its own rules for its journal.
-    pub(super) async fn empty_journal(&self) {
+    pub async fn empty_journal(&self) {
         let Pools::Sqlite { writer, .. } = &self.pools else { return };
         let checkpoint = sqlx::query(EMPTY_JOURNAL).fetch_one(writer);
         let emptied = with_time_limit(&self.label, async { checkpoint.await?.try_get::<i64, _>(0) }).await;

@@ -3,8 +3,8 @@
 use contracts::{TenantId, UserId};
 use jiff::{SignedDuration, Timestamp};
 
-use super::again;
 use super::database::Relational;
+use super::deletion_times::{first_repeat, next_repeat};
 use super::transaction::Transaction;
 use super::values::{Row, values};
 use crate::StoreError;
@@ -28,7 +28,7 @@ impl DeletedTenant {
 
     /// When it is erased after `now`; `None` once nothing can come for it, at the end of `kept`.
     pub fn next(&self, now: Timestamp, kept: SignedDuration) -> Option<Timestamp> {
-        again::next(self.deleted_at, now, kept)
+        next_repeat(self.deleted_at, now, kept)
     }
 }
 
@@ -65,6 +65,6 @@ impl Transaction {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let sql = "INSERT INTO deleted_tenants (deleted_user, tenant, deleted_at, next_at) VALUES ($1, $2, $3, $4)";
-        self.execute(sql, values![user, tenant, now, again::first(now)]).await.map(drop)
+        self.execute(sql, values![user, tenant, now, first_repeat(now)]).await.map(drop)
     }
 }

@@ -77,7 +77,7 @@ mod tests {
         let id = user.id;
         store.user(id).await.unwrap().unwrap();
         for login in ["ann", "ann@example.org"] {
-            store.user_by_login(login).await.unwrap().unwrap();
+            assert_eq!(store.password_by_login(login).await.unwrap(), (Some(id), Some(password.clone())));
             store.user_named(login).await.unwrap().unwrap();
         }
         run_uploads(store, id, &TenantId::from_uuid(user.tenant)).await;
@@ -295,8 +295,8 @@ mod tests {
         assert_eq!(store.merged_subjects(&key.tenant, subject(1)).await.unwrap(), [subject(2)]);
         let due = store.former_subjects_due(now + REMOVALS_KEPT, 9).await.unwrap();
         assert_eq!(due.len(), 2);
-        store.set_next(&due[0], Some(now + REMOVALS_KEPT)).await.unwrap();
-        store.set_next(&due[1], None).await.unwrap();
+        store.set_next_forgetting(&due[0], Some(now + REMOVALS_KEPT)).await.unwrap();
+        store.set_next_forgetting(&due[1], None).await.unwrap();
         assert!(store.sweep(now + REMOVALS_KEPT + REMOVALS_KEPT).await.unwrap() >= 3);
         assert_eq!(store.erase_faces(&key.tenant).await.unwrap(), ErasedFaces { subjects: 1, vectors: 1 });
     }
@@ -319,11 +319,11 @@ mod tests {
         assert_eq!(store.coverage(key, "another").await.unwrap().without.len(), 2);
         store.begin_model_change(&key.model, "another", true, now).await.unwrap();
         store.put_gaps(key, "another", &gaps).await.unwrap();
-        let complete = store.complete_change().await.unwrap().unwrap();
+        let checked = store.check_change().await.unwrap().unwrap();
         // A face that changes meanwhile is looked up by its version.
         let put = store.put_face(key, &vector, Some("source"), Some("another"), now).await.unwrap();
         assert_eq!(put, VectorWriteOutcome::Stored);
-        assert_eq!(store.switch_complete(&complete, now).await.unwrap(), SwitchOutcome::Switched);
+        assert_eq!(store.switch_checked(&checked, now).await.unwrap(), SwitchOutcome::Switched);
         assert_eq!(store.active_model().await.unwrap().as_deref(), Some("another"));
         let other = GalleryKey { model: "another".to_owned(), ..key.clone() };
         assert_eq!(store.remove_vectors(&other, &[vector.id], now).await.unwrap(), 1);
@@ -359,7 +359,9 @@ mod tests {
         // A search of words follows its index, though its step is called a scan.
         let is_search = |step: &str| step.contains("VIRTUAL TABLE INDEX") && step.contains(":M");
         let reads_all = |step: &str| step.starts_with("SCAN") && !step.contains("USING") && !is_search(step);
-        every_statement_has_an_index(&store, |step| reads_all(step) && !step.contains("CONSTANT ROW")).await;
+        // A row that is in no table, also by the name that a statement gives it.
+        let is_constant = |step: &str| step.contains("CONSTANT ROW") || step.contains("one_row");
+        every_statement_has_an_index(&store, |step| reads_all(step) && !is_constant(step)).await;
         // However many photographs a user has sent, one row is read.
         let plan = plan_of(&store, "ORDER BY decided_at DESC").await;
         assert!(plan.contains("face_upload_outcomes_by_user_and_time") && !plan.contains("TEMP B-TREE"), "{plan}");

@@ -6,8 +6,8 @@ use contracts::{SubjectId, TenantId};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::StoreError;
-use crate::relational::again;
 use crate::relational::database::Relational;
+use crate::relational::deletion_times::{first_repeat, next_repeat};
 use crate::relational::transaction::Transaction;
 use crate::relational::values::{Row, values};
 
@@ -33,7 +33,7 @@ impl FormerSubject {
 
     /// When it is forgotten after `now`; `None` once nothing with its id can come, at the end of `kept`.
     pub fn next(&self, now: Timestamp, kept: SignedDuration) -> Option<Timestamp> {
-        again::next(self.deleted_at, now, kept)
+        next_repeat(self.deleted_at, now, kept)
     }
 }
 
@@ -46,7 +46,7 @@ impl Relational {
     }
 
     /// Says when a deleted subject is to be forgotten next. With `None` its id is deleted: nothing can have it any more.
-    pub async fn set_next(&self, former: &FormerSubject, next: Option<Timestamp>) -> Result<(), StoreError> {
+    pub async fn set_next_forgetting(&self, former: &FormerSubject, next: Option<Timestamp>) -> Result<(), StoreError> {
         let FormerSubject { tenant, id, .. } = former;
         if let Some(next) = next {
             let sql = "UPDATE face_former_subjects SET next_at = $3 WHERE tenant = $1 AND id = $2";
@@ -112,7 +112,7 @@ impl Transaction {
         id: SubjectId,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let next = again::first(now);
+        let next = first_repeat(now);
         let sql = "INSERT INTO face_former_subjects (tenant, id, deleted_at, next_at) VALUES ($1, $2, $3, $4) \
                    ON CONFLICT (tenant, id) DO UPDATE SET deleted_at = excluded.deleted_at, next_at = excluded.next_at";
         self.execute(sql, values![tenant, id, now, next]).await?;

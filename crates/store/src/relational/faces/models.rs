@@ -25,10 +25,10 @@ pub struct FaceModels {
     pub without_missing: bool,
 }
 
-pub(super) const MODELS: &str = "SELECT active, target, without_missing FROM face_models WHERE id = 1";
+const MODELS: &str = "SELECT active, target, without_missing FROM face_models WHERE id = 1";
 
 impl FaceModels {
-    pub(super) fn read(row: &Row) -> Result<Self, StoreError> {
+    fn read(row: &Row) -> Result<Self, StoreError> {
         Ok(Self {
             active: row.get("active")?,
             target: row.get("target")?,
@@ -75,6 +75,12 @@ impl Transaction {
         let sql = "INSERT INTO face_models (id, active, without_missing, changed_at) VALUES (1, $1, $2, $3) \
                    ON CONFLICT (id) DO NOTHING";
         self.execute(sql, values![active, false, now]).await.map(drop)
+    }
+
+    /// The models, locked until this transaction ends: no change begins or ends meanwhile. After the locks of galleries.
+    pub(super) async fn lock_models(&mut self) -> Result<Option<FaceModels>, StoreError> {
+        self.execute("UPDATE face_models SET active = active WHERE id = 1", values![]).await?;
+        self.row(MODELS, values![]).await?.as_ref().map(FaceModels::read).transpose()
     }
 
     /// Whether a model is the active one and being changed to `target`. Without a stored active model, it becomes it.

@@ -130,6 +130,7 @@ impl Relational {
         if removed > 0 {
             change.finish().await?;
             transaction.commit().await?;
+            self.empty_journal().await;
         }
         Ok(removed)
     }

@@ -88,7 +88,7 @@ async fn the_role_of_faces_enrols_and_deletes_and_reads_no_secret() {
         let refused = faces.signing_keys().await.expect_err("they contain private keys");
         let is_for_operator = matches!(&refused, StoreError::Misconfigured(text) if text.contains("permission denied"));
         assert!(is_for_operator && refused.to_string().contains("docker/postgres"), "{refused:?}");
-        faces.user_by_login("ann").await.expect_err("it contains the hash of the password");
+        faces.password_by_login("ann").await.expect_err("it contains the hash of the password");
         faces.delete_user(user, now(), now()).await.expect_err("it deletes no user");
 
         let added = faces.add_subject(&gallery.tenant, Some(user), &subject_with_id(subject(3)), now()).await.unwrap();

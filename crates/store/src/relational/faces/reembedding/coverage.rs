@@ -99,17 +99,13 @@ impl Relational {
 
 impl Transaction {
     /// The first tenant after another one that has a gallery of the model.
-    pub(in crate::relational::faces) async fn next_tenant(
-        &mut self,
-        model: &str,
-        after: Option<&TenantId>,
-    ) -> Result<Option<TenantId>, StoreError> {
+    async fn next_tenant(&mut self, model: &str, after: Option<&TenantId>) -> Result<Option<TenantId>, StoreError> {
         let sql = "SELECT tenant FROM face_galleries WHERE tenant > $1 AND model = $2 ORDER BY tenant LIMIT 1";
         let row = self.row(sql, values![after.map_or("", TenantId::as_str), model]).await?;
         row.as_ref().map(Row::tenant).transpose()
     }
 
-    pub(in crate::relational::faces) async fn faces_to_embed(
+    async fn faces_to_embed(
         &mut self,
         gallery: &GalleryKey,
         target: &str,
@@ -131,11 +127,7 @@ impl Transaction {
     }
 
     /// Holds a few numbers for each subject of the gallery.
-    pub(in crate::relational::faces) async fn coverage(
-        &mut self,
-        gallery: &GalleryKey,
-        target: &str,
-    ) -> Result<Coverage, StoreError> {
+    async fn coverage(&mut self, gallery: &GalleryKey, target: &str) -> Result<Coverage, StoreError> {
         let mut coverage = Coverage::default();
         let (mut subjects, mut with_face) = (BTreeMap::new(), BTreeSet::new());
         let mut after = None;

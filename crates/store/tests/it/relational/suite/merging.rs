@@ -104,9 +104,9 @@ pub async fn deleted_and_merged_subjects_are_remembered_until_they_are_forgotten
     assert!(due.iter().all(|former| former.tenant == a && former.deleted_at == at));
     assert_eq!(store.former_subjects_due(far, 3).await.unwrap().len(), 3);
     for former in &due[1..] {
-        store.set_next(former, None).await.unwrap();
+        store.set_next_forgetting(former, None).await.unwrap();
     }
-    store.set_next(&due[0], Some(far)).await.unwrap();
+    store.set_next_forgetting(&due[0], Some(far)).await.unwrap();
     let second = SignedDuration::from_secs(1);
     assert_eq!(store.former_subjects_due(far - second, 9).await.unwrap(), []);
     assert_eq!(store.former_subjects_due(far, 9).await.unwrap(), [due[0].clone()]);
