@@ -70,6 +70,7 @@ impl Spans {
 }
 
 #[cfg(test)]
+#[expect(clippy::single_range_in_vec_init, reason = "the ranges of speech are compared, of which there may be one")]
 mod tests {
     use super::*;
 

@@ -11,7 +11,7 @@ use text::{Embedding, Label, PASSAGES, Passage, Score, TextError, parts_of, pass
 
 use super::passages::{TimedSentence, sentences_of};
 use super::steps::{StepEnd, Steps};
-use crate::providers::{DescribeJob, Description, Outcome};
+use crate::providers::{DescribeJob, Description, Outcome, TextFault};
 
 /// Parts that are read at once.
 const PARTS: u32 = 64;
@@ -159,7 +159,7 @@ impl Steps {
         let now = self.pipelines.now();
         let mut said = BookDescription { description: None, source: "extract", categories: fits.chosen() };
         if let Some(Description { text, source, categories, proposed, provider, flag, .. }) = description {
-            let flag = flag.map(|flag| flag.as_str());
+            let flag = flag.map(TextFault::as_str);
             tracing::info!(book.id = %book.id, provider, flag, "a book is described");
             if !categories.is_empty() {
                 said.categories = fits.of(categories);

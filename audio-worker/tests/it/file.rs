@@ -20,7 +20,9 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 /// Transcribes until so many windows are done, as if the process was killed then.
 async fn interrupt_after(setup: &Setup, file: &Path, windows: usize) {
     let (sender, mut reports) = unbounded_channel();
-    let report: Report = Arc::new(move |progress| drop(sender.send(progress)));
+    let report: Report = Arc::new(move |progress| {
+        let _ = sender.send(progress);
+    });
     let job = setup.job(file);
     let running = file::transcribe(&setup.engine, &setup.tools, &job, &report);
     let enough = async {

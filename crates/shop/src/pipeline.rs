@@ -10,7 +10,7 @@ impl Shop {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn source(&self, book: BookId) -> Result<Option<[u8; 32]>, ShopError> {
+    pub async fn recording_hash(&self, book: BookId) -> Result<Option<[u8; 32]>, ShopError> {
         let master = self.database().asset(book, AssetKind::Master).await?;
         Ok(master.map(|master| master.sha256))
     }
@@ -30,7 +30,7 @@ impl Shop {
     /// Begins the work on the file of a book, if it has one and the work has not begun. With another file than before it begins again.
     pub(crate) async fn begin_pipeline(&self, book: BookId) -> Result<(), ShopError> {
         let Some(pipelines) = self.pipelines() else { return Ok(()) };
-        let Some(source) = self.source(book).await? else { return Ok(()) };
+        let Some(source) = self.recording_hash(book).await? else { return Ok(()) };
         if self.database().pipeline(book).await?.is_some_and(|known| known.source == Some(source)) {
             // What has failed is resumed by an admin, and not by a repeat of the upload's end.
             return Ok(());

@@ -71,7 +71,8 @@ fn ends_at(sentence: &str, mark: char, rest: &str) -> bool {
         Some(_) => return false,
     }
     let follows = following.take(8).find(|character| !character.is_whitespace());
-    !follows.is_some_and(char::is_lowercase) && !(mark == '.' && is_abbreviated(sentence))
+    let goes_on = follows.is_some_and(char::is_lowercase);
+    !(goes_on || mark == '.' && is_abbreviated(sentence))
 }
 
 /// Whether the full stop at the end belongs to an abbreviation or an initial.

@@ -176,7 +176,7 @@ impl App {
         book: BookId,
         Resume { from, group, budget_micro }: &Resume,
     ) -> Result<PipelineRecord, ApiError> {
-        let source = self.shop.source(book).await.map_err(refused)?;
+        let source = self.shop.recording_hash(book).await.map_err(refused)?;
         let group = group.clone().map(|group| Some(group).filter(|group| !group.is_empty()));
         let request = Request { group, budget_micro: budget_micro.map(Some) };
         let known = pipeline.pipelines.database().pipeline(book).await?;

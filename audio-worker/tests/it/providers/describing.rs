@@ -95,7 +95,7 @@ async fn a_long_book_is_described_in_pieces_that_fit() {
     let worker = TestWorker::new(&file(&server, "")).await;
     let described = done(describe(&worker, 1).await);
     assert_eq!((described.text.as_deref(), described.source, described.flag), (Some(GOOD), "ai", None));
-    let slugs: Vec<&str> = described.categories.iter().map(|slug| slug.as_str()).collect();
+    let slugs: Vec<&str> = described.categories.iter().map(contracts::CategorySlug::as_str).collect();
     assert_eq!((slugs, described.proposed.as_deref()), (vec!["romance", "crime"], Some("Sister stories")));
     let seen = server.seen();
     assert!(seen.len() > 4, "{} calls", seen.len());

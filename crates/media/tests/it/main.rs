@@ -13,7 +13,9 @@ use tempfile::TempDir;
 
 /// A database with a clock that the test advances.
 pub struct Fixture {
+    /// What is tested.
     pub pipelines: Pipelines,
+    /// The clock of the pipelines.
     pub clock: Clock,
     _folder: TempDir,
 }
@@ -22,6 +24,7 @@ pub struct Fixture {
 pub const FILE: Option<[u8; 32]> = Some([1; 32]);
 
 impl Fixture {
+    /// With an empty database.
     pub async fn new() -> Self {
         let folder = TempDir::new().unwrap();
         let database = Relational::sqlite(folder.path().join("accounts.sqlite")).await.unwrap();
@@ -30,10 +33,12 @@ impl Fixture {
         Self { pipelines: Pipelines::new(database, clock.clone()), clock, _folder: folder }
     }
 
+    /// The database of the pipelines.
     pub fn database(&self) -> &Relational {
         self.pipelines.database()
     }
 
+    /// Adds a book without a recording.
     pub async fn add_book(&self) -> BookId {
         let new = NewBook {
             id: BookId::now(),
@@ -103,6 +108,7 @@ impl Fixture {
         unreachable!("the work does not end");
     }
 
+    /// Does one task without a fault.
     pub async fn do_task(&self, task: &MediaTask) {
         if task.window.is_some() {
             if let Some(window) = self.pipelines.take_window(task).await.unwrap() {
