@@ -205,7 +205,8 @@ impl Demuxer {
         Ok(None)
     }
 
-    /// Goes to the packet with this sample, or to one before it.
+    /// Goes to the packet with this sample, or to one before it. Sample zero is the start of the stream: packets that end before it are the
+    /// decoder's lead.
     pub(crate) fn seek(&mut self, sample: u64) -> Result<(), SoundError> {
         self.pending = None;
         self.source.allow(OPENING);
@@ -216,6 +217,9 @@ impl Demuxer {
         *self = Self::open(self.container, &self.source.hiding(Vec::new()))?;
         self.generation = generation + 1;
         self.set_sample_rate(rate);
+        if sample == 0 {
+            return Ok(());
+        }
         let target = i64::try_from(sample).unwrap_or(i64::MAX);
         while let Some(piece) = self.next()? {
             if self.end > target {

@@ -136,9 +136,10 @@ impl Mpeg {
         Ok(header)
     }
 
-    /// Goes to the frame with this sample, by the headers of all frames before it.
+    /// Goes to the frame with this sample, by the headers of all frames before it. Sample zero is the start of the stream: the frames of
+    /// the encoder's delay are the decoder's lead.
     pub(crate) fn seek(&mut self, sample: u64) -> Result<(), SoundError> {
-        let target = sample.saturating_add(self.info.delay);
+        let target = if sample == 0 { 0 } else { sample.saturating_add(self.info.delay) };
         if target < self.position {
             self.frames = Frames::new(self.source.clone(), self.start, self.first);
             self.position = 0;

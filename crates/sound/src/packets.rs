@@ -123,7 +123,7 @@ impl Packets {
         }
     }
 
-    /// Goes to the packet with this sample, or to one before it.
+    /// Goes to the packet with this sample, or to one before it; for sample zero to the first packet of all.
     pub(crate) fn seek(&mut self, sample: u64) -> Result<(), SoundError> {
         match &mut self.stream {
             Stream::Mpeg(mpeg) => mpeg.seek(sample),

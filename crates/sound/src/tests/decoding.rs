@@ -71,7 +71,8 @@ fn a_decode_from_the_middle_gives_the_same_samples() {
         for milliseconds in [300, 100, 450, 0] {
             decoder.seek(Duration::from_millis(milliseconds)).unwrap();
             let rest = samples_of(&mut decoder);
-            assert_eq!(rest, whole[milliseconds as usize * 16..], "{name} from {milliseconds} ms");
+            // Not `assert_eq!`, which would print all samples.
+            assert!(rest == whole[milliseconds as usize * 16..], "{name} from {milliseconds} ms has other samples");
         }
         decoder.seek(Duration::from_secs(100)).unwrap();
         assert_eq!(decoder.next_block().unwrap(), None, "{name} after its end");
