@@ -43,7 +43,7 @@ use anyhow::Context as _;
 use bus::{Bus, ConsumerOptions};
 use consumer_kit::repeat;
 use contracts::groups;
-use media::{Clock, Pipelines, ProviderDesk};
+use media::{Clock, Pipelines, ProviderRegistry};
 use metrics::gauge;
 use platform::Health;
 use platform::traces::Traces;
@@ -165,8 +165,8 @@ async fn open_providers(config: &Config, shared: &SharedArgs, deps: &Deps) -> an
     let args = config.providers.clone();
     let file = tokio::task::spawn_blocking(move || args.load()).await??;
     let engine = engine::open(&file, config, shared).await?;
-    let desk = ProviderDesk::new(deps.database.clone(), deps.clock.clone());
-    Providers::new(ProviderDeps { file, desk, clock: deps.clock.clone(), engine })
+    let registry = ProviderRegistry::new(deps.database.clone(), deps.clock.clone());
+    Providers::new(ProviderDeps { file, registry, clock: deps.clock.clone(), engine })
 }
 
 /// Makes calls unknown that nobody has settled.

@@ -46,7 +46,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use contracts::MediaStep;
 use jiff::{SignedDuration, Timestamp};
-use media::{Clock, ProviderDesk};
+use media::{Clock, ProviderRegistry};
 use store::relational::CallCaps;
 
 pub use describe::DescribeJob;
@@ -67,7 +67,7 @@ pub struct ProviderDeps {
     /// The operator's file.
     pub file: ProviderFile,
     /// The states of providers, the ledger and the checkpoints.
-    pub desk: ProviderDesk,
+    pub registry: ProviderRegistry,
     /// The clock of the same.
     pub clock: Clock,
     /// Whisper in this process, or why it cannot run here. It is used only if the file names it.
@@ -82,7 +82,7 @@ struct Inner {
     transcribe: Vec<Provider>,
     describe: Vec<Provider>,
     caps: Option<CallCaps>,
-    desk: ProviderDesk,
+    registry: ProviderRegistry,
     clock: Clock,
     client: ProviderClient,
 }
@@ -93,14 +93,14 @@ impl Providers {
     /// # Errors
     /// When no HTTP client can be made.
     pub fn new(deps: ProviderDeps) -> anyhow::Result<Self> {
-        let ProviderDeps { file, desk, clock, engine } = deps;
+        let ProviderDeps { file, registry, clock, engine } = deps;
         let ProviderFile { transcribe, describe, caps } = file;
         let client = ProviderClient::new().context("no HTTP client for the providers can be made")?;
         let of = |entries: Vec<Entry>| -> Vec<Provider> {
             entries.into_iter().map(|entry| Provider::new(entry, &engine)).collect()
         };
         let (transcribe, describe) = (of(transcribe), of(describe));
-        Ok(Self(Arc::new(Inner { transcribe, describe, caps, desk, clock, client })))
+        Ok(Self(Arc::new(Inner { transcribe, describe, caps, registry, clock, client })))
     }
 
     /// What this process lacks to do the work of its file, and what to do about it.

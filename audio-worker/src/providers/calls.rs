@@ -135,7 +135,7 @@ impl Providers {
             audio_ms: bill.estimate.audio_ms,
             timeout: signed(bill.limit),
         };
-        let id = match self.0.desk.reserve(wanted, caps.as_ref()).await? {
+        let id = match self.0.registry.reserve(wanted, caps.as_ref()).await? {
             Reservation::Granted(id) => id,
             Reservation::OverCap { which, spent, cap, until } => {
                 let currency = caps.as_ref().map_or("", |caps| &*caps.currency);
@@ -146,11 +146,11 @@ impl Providers {
         let settlement = settlement(&ended, price, &bill.estimate);
         let (of, outcome) = (provider.name().to_owned(), settlement.outcome.to_owned());
         counter!("sightline_provider_calls_total", "provider" => of, "outcome" => outcome).increment(1);
-        let settled = self.0.desk.settle(id, &settlement).await;
+        let settled = self.0.registry.settle(id, &settlement).await;
         let (name, step) = (provider.name(), bill.step);
         match ended {
             Ok(answer) => {
-                let reported = self.0.desk.report(step, name, fingerprint, &CallEnd::Done).await;
+                let reported = self.0.registry.report(step, name, fingerprint, &CallEnd::Done).await;
                 // The answer is paid for, so it is not lost with the database: the call becomes `unknown`.
                 if let Err(error) = settled.and(reported.map(drop)) {
                     tracing::warn!(provider = name, %step, "the end of a call is not in the ledger: {error}");
@@ -160,7 +160,7 @@ impl Providers {
             Err(failure) => {
                 tracing::warn!(provider = name, %step, "the provider gave no answer: {}", failure.text);
                 settled?;
-                let state = self.0.desk.report(step, name, fingerprint, &failure.end).await?;
+                let state = self.0.registry.report(step, name, fingerprint, &failure.end).await?;
                 let is_cooling = state.cools_until.is_some_and(|until| until > self.now());
                 let is_off = state.off_config.as_deref() == Some(fingerprint);
                 Ok(Called::Failed { failure, cools: is_cooling || is_off })

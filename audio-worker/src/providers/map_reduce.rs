@@ -218,9 +218,9 @@ impl Writer<'_> {
         question: &Question,
         judge: impl Fn(&str) -> (T, Option<TextFault>),
     ) -> Result<Asked<T>, MediaError> {
-        let desk = &self.providers.0.desk;
+        let registry = &self.providers.0.registry;
         let key = self.key(question);
-        if let Some(record) = desk.checkpoint(&key).await?
+        if let Some(record) = registry.checkpoint(&key).await?
             && let (value, None) = judge(&String::from_utf8_lossy(&record.body))
         {
             return Ok(Asked::Good(value));
@@ -246,7 +246,7 @@ impl Writer<'_> {
                     let (name, model) = (provider.name().to_owned(), provider.model().to_owned());
                     let kind = question.kind;
                     let checkpoint = NewCheckpoint { key, kind, provider: name, model, body: said.into_bytes() };
-                    desk.put_checkpoint(&checkpoint).await?;
+                    registry.put_checkpoint(&checkpoint).await?;
                     return Ok(Asked::Good(value));
                 }
                 (value, Some(fault)) => {

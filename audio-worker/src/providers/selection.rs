@@ -127,7 +127,7 @@ impl Providers {
                     fingerprint,
                 })
                 .collect();
-            let choice = self.0.desk.choose(step, &candidates, group, &selection.excluded()).await?;
+            let choice = self.0.registry.choose(step, &candidates, group, &selection.excluded()).await?;
             let Choice::Use { index, probe } = choice else {
                 match self.stopped(&choice, providers, group, selection, refused_code) {
                     Err(pause) => tokio::time::sleep(pause).await,

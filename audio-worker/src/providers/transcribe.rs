@@ -167,7 +167,7 @@ impl Providers {
 
     /// The checkpoint with this key.
     async fn stored(&self, key: [u8; 32]) -> Result<Option<WindowAnswer>, MediaError> {
-        let Some(record) = self.0.desk.checkpoint(&key).await? else { return Ok(None) };
+        let Some(record) = self.0.registry.checkpoint(&key).await? else { return Ok(None) };
         // One that a later version wrote is not read; the window is asked for again.
         let Ok(segments) = serde_json::from_slice::<Vec<TranscriptSegment>>(&record.body) else { return Ok(None) };
         let flag = segments.iter().find_map(|segment| segment.flag);

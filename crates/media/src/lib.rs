@@ -18,23 +18,23 @@
 
 mod causes;
 mod clock;
-mod desk;
 mod error;
 mod keys;
 mod pipelines;
 mod price;
 mod providers;
+mod registry;
 mod steps;
 pub mod transcript;
 pub mod windows;
 
 pub use causes::{Cause, codes, explain};
 pub use clock::Clock;
-pub use desk::{Call, CallId, Cap, ProviderDesk, Reservation};
 pub use error::MediaError;
 pub use keys::{WindowKey, text_key};
 pub use pipelines::{CLAIM_PAUSE, IN_FLIGHT, Pipelines, TranscriptPage};
 pub use price::Price;
 pub use providers::{CallEnd, Candidate, Choice, after, choose, ordered};
+pub use registry::{Call, CallId, Cap, ProviderRegistry, Reservation};
 pub use steps::{LEASE, MAX_CRASHES, RENEWAL, Request};
 pub use windows::Window;

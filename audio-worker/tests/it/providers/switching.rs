@@ -17,7 +17,7 @@ async fn store(worker: &TestWorker, number: u32, group: Option<&str>) -> String 
     window.group = group;
     let answer = done(worker.providers.transcribe(&window).await.unwrap());
     if let Some(checkpoint) = &answer.checkpoint {
-        worker.desk.put_checkpoint(checkpoint).await.unwrap();
+        worker.registry.put_checkpoint(checkpoint).await.unwrap();
     }
     answer.provider
 }

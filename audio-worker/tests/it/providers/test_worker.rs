@@ -6,7 +6,7 @@ use std::time::Duration;
 use audio_worker::providers::{Outcome, ProviderDeps, ProviderFile, Providers, TranscribeJob, WindowAnswer};
 use audio_worker::speech::Engine;
 use contracts::{BookId, MediaStep};
-use media::{Cause, Clock, ProviderDesk};
+use media::{Cause, Clock, ProviderRegistry};
 use store::Relational;
 use store::relational::{CallFilter, CallRecord, ProviderStateRecord};
 use tempfile::TempDir;
@@ -16,7 +16,7 @@ const RATE: usize = 16_000;
 
 pub struct TestWorker {
     pub providers: Providers,
-    pub desk: ProviderDesk,
+    pub registry: ProviderRegistry,
     pub database: Relational,
     pub clock: Clock,
     pub book: BookId,
@@ -57,15 +57,15 @@ impl TestWorker {
         book: BookId,
         engine: Result<Engine, String>,
     ) -> Self {
-        let desk = ProviderDesk::new(database.clone(), clock.clone());
+        let registry = ProviderRegistry::new(database.clone(), clock.clone());
         let deps = ProviderDeps {
             file: ProviderFile::parse(file).unwrap(),
-            desk: desk.clone(),
+            registry: registry.clone(),
             clock: clock.clone(),
             engine: engine.clone(),
         };
         let providers = Providers::new(deps).unwrap();
-        Self { providers, desk, database, clock, book, folder, file: file.to_owned(), engine }
+        Self { providers, registry, database, clock, book, folder, file: file.to_owned(), engine }
     }
 
     /// Another worker on the same database, as after a restart.

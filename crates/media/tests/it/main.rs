@@ -1,9 +1,9 @@
-//! Pipelines and the desk of providers on a database: what workers and admins do, in the order in which it happens.
+//! Pipelines and the registry of providers on a database: what workers and admins do, in the order in which it happens.
 
 #![expect(clippy::unwrap_used, reason = "a failed expectation is how a test fails, in its helpers too")]
 
-mod desk;
 mod pipelines;
+mod registry;
 
 use contracts::{BookId, BookStatus, MediaTask};
 use media::{Clock, Pipelines, Window};

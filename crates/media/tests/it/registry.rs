@@ -1,10 +1,10 @@
-//! The desk of providers: choices, reports and reservations of several workers.
+//! The registry of providers: choices, reports and reservations of several workers.
 
 use std::time::Duration;
 
 use contracts::MediaStep;
 use jiff::SignedDuration;
-use media::{Call, CallEnd, Candidate, Cap, Choice, ProviderDesk, Reservation};
+use media::{Call, CallEnd, Candidate, Cap, Choice, ProviderRegistry, Reservation};
 use store::relational::{CallCaps, CallPrice, Settlement};
 
 use super::Fixture;
@@ -13,8 +13,8 @@ const STEP: MediaStep = MediaStep::Transcribe;
 const GROQ: Candidate<'static> = Candidate { name: "groq", group: "cloud", fingerprint: "a key" };
 const HERE: Candidate<'static> = Candidate { name: "here", group: "local", fingerprint: "" };
 
-fn desk(fixture: &Fixture) -> ProviderDesk {
-    ProviderDesk::new(fixture.database().clone(), fixture.clock.clone())
+fn registry(fixture: &Fixture) -> ProviderRegistry {
+    ProviderRegistry::new(fixture.database().clone(), fixture.clock.clone())
 }
 
 const fn used(index: usize, probe: bool) -> Choice {
@@ -24,8 +24,8 @@ const fn used(index: usize, probe: bool) -> Choice {
 #[tokio::test]
 async fn a_provider_that_cools_is_left_alone_by_every_worker() {
     let fixture = Fixture::new().await;
-    let (one, other) = (desk(&fixture), desk(&fixture));
-    let choose = async |desk: &ProviderDesk| desk.choose(STEP, &[GROQ, HERE], None, &[]).await.unwrap();
+    let (one, other) = (registry(&fixture), registry(&fixture));
+    let choose = async |registry: &ProviderRegistry| registry.choose(STEP, &[GROQ, HERE], None, &[]).await.unwrap();
     assert_eq!(choose(&one).await, used(0, false));
     let limited = CallEnd::RateLimited { retry_after: Some(SignedDuration::from_secs(5)) };
     one.report(STEP, "groq", "a key", &limited).await.unwrap();
@@ -43,10 +43,10 @@ async fn a_provider_that_cools_is_left_alone_by_every_worker() {
 #[tokio::test]
 async fn failures_of_several_workers_count_together() {
     let fixture = Fixture::new().await;
-    let (one, other) = (desk(&fixture), desk(&fixture));
+    let (one, other) = (registry(&fixture), registry(&fixture));
     let failed = CallEnd::Failed { what: "connection refused".to_owned() };
-    for desk in [&one, &other, &one] {
-        desk.report(STEP, "groq", "a key", &failed).await.unwrap();
+    for registry in [&one, &other, &one] {
+        registry.report(STEP, "groq", "a key", &failed).await.unwrap();
     }
     let Choice::Wait { until } = other.choose(STEP, &[GROQ], None, &[]).await.unwrap() else {
         unreachable!("three failures in a row cool it")
@@ -62,7 +62,7 @@ async fn failures_of_several_workers_count_together() {
 #[tokio::test]
 async fn a_call_that_does_not_fit_is_not_made() {
     let fixture = Fixture::new().await;
-    let (desk, book) = (desk(&fixture), fixture.add_book().await);
+    let (registry, book) = (registry(&fixture), fixture.add_book().await);
     let caps = CallCaps { currency: "USD".to_owned(), book_micro: Some(1_000), day_micro: Some(1_500) };
     let call = |book| Call {
         book: Some(book),
@@ -76,22 +76,22 @@ async fn a_call_that_does_not_fit_is_not_made() {
         audio_ms: Some(60_000),
         timeout: SignedDuration::from_secs(30),
     };
-    let Reservation::Granted(first) = desk.reserve(call(book), Some(&caps)).await.unwrap() else {
+    let Reservation::Granted(first) = registry.reserve(call(book), Some(&caps)).await.unwrap() else {
         unreachable!("there is room")
     };
-    let over = desk.reserve(call(book), Some(&caps)).await.unwrap();
+    let over = registry.reserve(call(book), Some(&caps)).await.unwrap();
     assert_eq!(over, Reservation::OverCap { which: Cap::Book, spent: 700, cap: 1_000, until: None });
     let settlement = Settlement { outcome: "done", cost_micro: Some(100), ..Settlement::default() };
-    desk.settle(first, &settlement).await.unwrap();
-    desk.settle(first, &settlement).await.unwrap();
-    assert!(matches!(desk.reserve(call(book), Some(&caps)).await.unwrap(), Reservation::Granted(_)));
+    registry.settle(first, &settlement).await.unwrap();
+    registry.settle(first, &settlement).await.unwrap();
+    assert!(matches!(registry.reserve(call(book), Some(&caps)).await.unwrap(), Reservation::Granted(_)));
     let other = fixture.add_book().await;
-    assert!(matches!(desk.reserve(call(other), Some(&caps)).await.unwrap(), Reservation::Granted(_)));
-    let over = desk.reserve(call(fixture.add_book().await), Some(&caps)).await.unwrap();
+    assert!(matches!(registry.reserve(call(other), Some(&caps)).await.unwrap(), Reservation::Granted(_)));
+    let over = registry.reserve(call(fixture.add_book().await), Some(&caps)).await.unwrap();
     let Reservation::OverCap { which: Cap::Day, spent: 1_500, cap: 1_500, until: Some(until) } = over else {
         unreachable!("{over:?}")
     };
-    assert!(until > desk.now() && until.to_string().ends_with("T00:00:00Z"), "{until}");
+    assert!(until > registry.now() && until.to_string().ends_with("T00:00:00Z"), "{until}");
 
     let status = fixture.pipelines.start(book, super::FILE, None).await.unwrap();
     let progress = fixture.pipelines.progress(&status).await.unwrap();

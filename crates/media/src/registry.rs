@@ -1,4 +1,4 @@
-//! Providers in the database: which one is called next, how its call ended, and what it cost.
+//! The registry of providers, in the database: which one is called next, how its call ended, and what it cost. All workers share it.
 
 use contracts::{BookId, MediaStep};
 use jiff::{SignedDuration, Timestamp};
@@ -80,12 +80,12 @@ pub enum Reservation {
 
 /// Chooses providers, and keeps their states and the ledger of their calls. Cheap to clone.
 #[derive(Clone)]
-pub struct ProviderDesk {
+pub struct ProviderRegistry {
     database: Relational,
     clock: Clock,
 }
 
-impl ProviderDesk {
+impl ProviderRegistry {
     /// The providers in a database.
     pub const fn new(database: Relational, clock: Clock) -> Self {
         Self { database, clock }
