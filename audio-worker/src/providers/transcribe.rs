@@ -255,9 +255,9 @@ impl Providers {
                 doubtful = Some((heard, fault));
             }
         }
-        let (heard, flag) = doubtful.map_or_else(Default::default, |(heard, fault)| gate::kept(heard, fault));
-        let answer = job.answer(turn.provider, key, heard, flag);
-        Ok(if flag.is_none() { Tried::Good(answer) } else { Tried::Doubtful(answer) })
+        // There were two attempts, and none was good.
+        let Some((heard, fault)) = doubtful else { return Ok(Tried::Refused("it has no text".to_owned())) };
+        Ok(Tried::Doubtful(job.answer(turn.provider, key, gate::kept(heard), Some(fault))))
     }
 
     /// One attempt; again without each field to which the server objects.

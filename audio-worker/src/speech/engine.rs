@@ -208,14 +208,13 @@ fn passed(heard: Heard, window: Duration) -> Judged {
 /// Of two doubtful texts the shorter one: the longer one repeats itself more.
 fn better(first: (Heard, TranscriptFlag), second: (Heard, TranscriptFlag), window: Duration) -> Judged {
     let (heard, fault) = if second.0.text().len() <= first.0.text().len() { second } else { first };
-    let (heard, flag) = gate::kept(heard, fault);
-    Judged { heard: heard.clamped(window), flag }
+    Judged { heard: gate::kept(heard).clamped(window), flag: Some(fault) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::speech::heard::HeardSegment;
+    use crate::speech::heard::{HeardSegment, Measures};
 
     fn heard(text: &str) -> Heard {
         Heard { language: None, segments: vec![HeardSegment { text: text.to_owned(), ..HeardSegment::default() }] }
@@ -229,8 +228,11 @@ mod tests {
             let judged = better((pair.0, TranscriptFlag::Loop), (pair.1, TranscriptFlag::Loop), window);
             assert_eq!((judged.heard.text(), judged.flag), ("so so".to_owned(), Some(TranscriptFlag::Loop)));
         }
-        let silence = better((short.clone(), TranscriptFlag::NoSpeech), (short, TranscriptFlag::NoSpeech), window);
-        assert_eq!((silence.heard.text(), silence.flag), (String::new(), None));
+        let mut silence = heard("Thank you for watching.");
+        silence.segments[0].measures =
+            Measures { no_speech_prob: Some(0.9), avg_logprob: Some(-1.4), ..Measures::default() };
+        let judged = better((silence.clone(), TranscriptFlag::NoSpeech), (silence, TranscriptFlag::NoSpeech), window);
+        assert_eq!((judged.heard.text(), judged.flag), (String::new(), Some(TranscriptFlag::NoSpeech)));
     }
 
     #[test]

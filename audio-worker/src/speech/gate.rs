@@ -14,7 +14,7 @@ use flate2::write::ZlibEncoder;
 use super::heard::{Heard, HeardSegment};
 
 /// Part of the key of a checkpoint: a change of the rules makes the earlier texts be judged again.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// A text that compresses better repeats itself.
 const MAX_COMPRESSION: f32 = 2.4;
@@ -43,7 +43,7 @@ pub fn fault(heard: &Heard, window: Duration) -> Option<TranscriptFlag> {
     if heard.segments.iter().any(|segment| is_outside(segment, window)) {
         return Some(TranscriptFlag::OutsideWindow);
     }
-    if heard.segments.iter().all(is_no_speech) {
+    if heard.segments.iter().any(is_no_speech) {
         return Some(TranscriptFlag::NoSpeech);
     }
     if is_too_fast(&text, window) {
@@ -58,12 +58,12 @@ pub fn fault(heard: &Heard, window: Duration) -> Option<TranscriptFlag> {
     None
 }
 
-/// What is kept of a text with a fault, if no better one comes. What the engine itself takes for silence is silence.
-pub fn kept(heard: Heard, fault: TranscriptFlag) -> (Heard, Option<TranscriptFlag>) {
-    if fault == TranscriptFlag::NoSpeech {
-        return (Heard { language: heard.language, segments: Vec::new() }, None);
-    }
-    (heard, Some(fault))
+/// What is kept of a text with a fault, if no better one comes. The segments that the engine itself takes for silence are left out: they are
+/// invented. The text has its flag all the same, because speech was found in the window.
+#[must_use]
+pub fn kept(mut heard: Heard) -> Heard {
+    heard.segments.retain(|segment| !is_no_speech(segment));
+    heard
 }
 
 /// Whisper sees half a minute even of a short window, so an end may be past the window; a start may not.
@@ -71,10 +71,13 @@ fn is_outside(segment: &HeardSegment, window: Duration) -> bool {
     segment.start > window + SLACK || segment.end < segment.start
 }
 
+/// Whether the engine wrote words, and itself takes the segment for silence. One of them is enough for a fault: engines judge each segment by
+/// itself, and the others may be what was said.
 fn is_no_speech(segment: &HeardSegment) -> bool {
     let measures = &segment.measures;
+    let has_words = !segment.text.trim().is_empty();
     let silent = measures.no_speech_prob.is_some_and(|probability| probability > MAX_NO_SPEECH);
-    silent && measures.avg_logprob.is_some_and(|logprob| logprob < MIN_LOGPROB)
+    has_words && silent && measures.avg_logprob.is_some_and(|logprob| logprob < MIN_LOGPROB)
 }
 
 fn is_too_fast(text: &str, window: Duration) -> bool {
@@ -174,6 +177,28 @@ mod tests {
         assert_eq!(with(0.7, Some(-0.3)), None);
         assert_eq!(with(0.2, Some(-1.2)), None);
         assert_eq!(with(0.9, None), None, "an engine that does not say how sure it is of its words");
+    }
+
+    #[test]
+    fn one_segment_of_silence_is_a_fault_and_only_it_is_left_out() {
+        let mut mixed = heard(SPOKEN);
+        let measures = Measures { no_speech_prob: Some(0.9), avg_logprob: Some(-1.4), ..Measures::default() };
+        let invented = HeardSegment {
+            start: Duration::from_secs(20),
+            end: Duration::from_secs(30),
+            text: "Thank you for watching.".to_owned(),
+            measures,
+            ..HeardSegment::default()
+        };
+        mixed.segments.push(invented.clone());
+        assert_eq!(fault(&mixed, MINUTE), Some(TranscriptFlag::NoSpeech));
+        assert_eq!(kept(mixed).text(), SPOKEN);
+        let silence = Heard { language: None, segments: vec![invented.clone()] };
+        assert!(kept(silence).segments.is_empty());
+        // One without words has invented nothing.
+        let mut spoken = heard(SPOKEN);
+        spoken.segments.push(HeardSegment { text: " ".to_owned(), ..invented });
+        assert_eq!(fault(&spoken, MINUTE), None);
     }
 
     #[test]

@@ -99,14 +99,34 @@ async fn a_loop_is_asked_for_again_at_another_temperature() {
     assert_eq!((answer.flag, answer.segments[0].text.as_str(), a.requests()), (None, SENTENCE, 2));
 }
 
+/// Words that a server invents, and itself takes for silence.
+fn invented() -> serde_json::Value {
+    json!({"start": 8, "end": 9, "text": "Thank you for watching.", "no_speech_prob": 0.9, "avg_logprob": -1.4})
+}
+
 #[tokio::test]
 async fn what_a_server_itself_takes_for_silence_is_nothing() {
-    let invented = json!({"text": "Thank you for watching.", "segments": [
-        {"start": 0, "end": 9, "text": "Thank you for watching.", "no_speech_prob": 0.9, "avg_logprob": -1.4}]});
-    let a = FakeServer::always(Reply::json(&invented)).await;
+    let a = FakeServer::always(Reply::json(&json!({"text": "Thank you.", "segments": [invented()]}))).await;
     let worker = TestWorker::new(&audio(&[entry("a", &a.url(), "")])).await;
     let answer = worker.done(0).await;
-    assert!(answer.segments.is_empty() && answer.flag.is_none(), "{answer:?}");
+    assert!(answer.segments.is_empty(), "{answer:?}");
+    assert_eq!((answer.flag, a.requests()), (Some(TranscriptFlag::NoSpeech), 2), "it was asked again");
+}
+
+#[tokio::test]
+async fn one_segment_of_silence_asks_again_and_then_elsewhere() {
+    let spoken = json!({"start": 0, "end": 7, "text": SENTENCE, "no_speech_prob": 0.1, "avg_logprob": -0.2});
+    let mixed = json!({"text": SENTENCE, "segments": [spoken, invented()]});
+    let (a, b) = (FakeServer::always(Reply::json(&mixed)).await, FakeServer::always(Reply::text(SENTENCE)).await);
+    let worker = two(&a, "", &b).await;
+    let answer = worker.done(0).await;
+    assert_eq!((answer.provider.as_str(), answer.flag, a.requests()), ("b", None, 2));
+    // If nobody has a better one, the words are kept, and the silence is not.
+    b.answers(Reply::status(415));
+    let kept = worker.done(1).await;
+    assert_eq!((kept.provider.as_str(), kept.flag), ("a", Some(TranscriptFlag::NoSpeech)));
+    let texts: Vec<&str> = kept.segments.iter().map(|segment| segment.text.as_str()).collect();
+    assert_eq!(texts, [SENTENCE]);
 }
 
 #[tokio::test]
