@@ -19,6 +19,7 @@
 //!
 //! The states, the order and the ledger are those of `crates/media`; calls, what answers mean, and the gates for texts are here.
 
+mod ahead;
 mod calls;
 mod classify;
 mod describe;
@@ -49,6 +50,7 @@ use jiff::{SignedDuration, Timestamp};
 use media::{Clock, ProviderRegistry};
 use store::relational::CallCaps;
 
+pub use ahead::WindowAhead;
 pub use describe::DescribeJob;
 pub use file::{Entry, Kind, OpenAi, ProviderArgs, ProviderFile, TimeLimit};
 pub use key_file::KeyFile;

@@ -139,7 +139,8 @@ impl Providers {
             Reservation::Granted(id) => id,
             Reservation::OverCap { which, spent, cap, until } => {
                 let currency = caps.as_ref().map_or("", |caps| &*caps.currency);
-                return Ok(self.no_budget(which, spent, cap, until, currency));
+                let (until, cause) = self.no_budget(which, spent, cap, until, currency);
+                return Ok(Called::NoBudget { until, cause });
             }
         };
         let ended = call.await;
@@ -169,7 +170,7 @@ impl Providers {
     }
 
     /// The caps of a call with this price.
-    fn caps(&self, price: &Price, budget_micro: Option<i64>) -> Option<CallCaps> {
+    pub(super) fn caps(&self, price: &Price, budget_micro: Option<i64>) -> Option<CallCaps> {
         let of_file = self.0.caps.as_ref();
         let book_micro = budget_micro.or_else(|| of_file.and_then(|caps| caps.book_micro));
         let day_micro = of_file.and_then(|caps| caps.day_micro);
@@ -177,14 +178,22 @@ impl Providers {
         has_any.then(|| CallCaps { currency: price.currency.clone(), book_micro, day_micro })
     }
 
-    fn no_budget<T>(&self, which: Cap, spent: i64, cap: i64, until: Option<Timestamp>, currency: &str) -> Called<T> {
+    /// Until when a job waits that would exceed a cap, and why.
+    pub(super) fn no_budget(
+        &self,
+        which: Cap,
+        spent: i64,
+        cap: i64,
+        until: Option<Timestamp>,
+        currency: &str,
+    ) -> (Timestamp, Cause) {
         let (spent, cap) = (shown(spent, currency), shown(cap, currency));
         let (code, of) = match which {
             Cap::Book => (codes::BUDGET_BOOK, "this book"),
             Cap::Day => (codes::BUDGET_DAY, "today"),
         };
         let cause = Cause::new(code, format!("{spent} of the {cap} for {of} are spent or reserved"));
-        Called::NoBudget { until: until.unwrap_or_else(|| self.in_a_while(NO_BUDGET)), cause }
+        (until.unwrap_or_else(|| self.in_a_while(NO_BUDGET)), cause)
     }
 }
 

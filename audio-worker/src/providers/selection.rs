@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use contracts::MediaStep;
 use jiff::SignedDuration;
-use media::{Candidate, Cause, Choice, MediaError, codes};
+use media::{Candidate, Cause, Choice, MediaError, codes, last_failure};
+use store::relational::ProviderStateRecord;
 use tokio::sync::SemaphorePermit;
 
 use super::Providers;
@@ -90,6 +91,24 @@ impl Selection {
         said.join("; ").chars().take(MAX_WORDS).collect()
     }
 
+    /// Takes what failed last at each provider of the group for its words, if the job has heard nothing itself.
+    pub(super) fn know(&mut self, candidates: &[Candidate<'_>], group: Option<&str>, states: &[ProviderStateRecord]) {
+        if !self.words.is_empty() {
+            return;
+        }
+        for candidate in candidates.iter().filter(|candidate| group.is_none_or(|group| group == candidate.group)) {
+            let state = states.iter().find(|state| state.name == candidate.name);
+            if let Some(words) = state.and_then(last_failure) {
+                self.words.push((candidate.name.to_owned(), words));
+            }
+        }
+    }
+
+    /// The pause before another round, if this choice ends one and there is another one.
+    fn pause_after(&mut self, choice: &Choice) -> Option<Duration> {
+        matches!(choice, Choice::Wait { .. } | Choice::Refused).then(|| self.next_round()).flatten()
+    }
+
     /// Begins another round; the pause before it. `None` if nobody failed, or all rounds are over.
     fn next_round(&mut self) -> Option<Duration> {
         if self.failed.is_empty() || self.round + 1 >= ROUNDS {
@@ -111,29 +130,20 @@ impl Providers {
         selection: &mut Selection,
         refused_code: &'static str,
     ) -> Result<Next<'p, T>, MediaError> {
-        let able: Vec<&'p Provider> = providers.iter().filter(|provider| provider.engine.is_ok()).collect();
+        let able = able(providers);
         let mut held: Option<(&'p Provider, SemaphorePermit<'p>)> = None;
         loop {
-            let mut fingerprints = Vec::with_capacity(able.len());
-            for provider in &able {
-                fingerprints.push(provider.fingerprint().await);
-            }
-            let candidates: Vec<Candidate<'_>> = able
-                .iter()
-                .zip(&fingerprints)
-                .map(|(provider, fingerprint)| Candidate {
-                    name: provider.name(),
-                    group: &provider.entry.group,
-                    fingerprint,
-                })
-                .collect();
+            let fingerprints = fingerprints(&able).await;
+            let candidates = candidates(&able, &fingerprints);
             let choice = self.0.registry.choose(step, &candidates, group, &selection.excluded()).await?;
             let Choice::Use { index, probe } = choice else {
-                match self.stopped(&choice, providers, group, selection, refused_code) {
-                    Err(pause) => tokio::time::sleep(pause).await,
-                    Ok(stopped) => return Ok(Next::Stop(stopped)),
+                if let Some(pause) = selection.pause_after(&choice) {
+                    tokio::time::sleep(pause).await;
+                    continue;
                 }
-                continue;
+                let (_, states) = self.0.registry.look(step, &candidates, group).await?;
+                selection.know(&candidates, group, &states);
+                return Ok(Next::Stop(self.stopped(&choice, providers, group, selection, refused_code)));
             };
             let (Some(provider), Some(fingerprint)) = (able.get(index).copied(), fingerprints.get(index).cloned())
             else {
@@ -157,22 +167,17 @@ impl Providers {
         }
     }
 
-    /// How a job ends for which nobody is left; or the pause before its next round.
-    fn stopped<T>(
+    /// How a job ends for which nobody is left.
+    pub(super) fn stopped<T>(
         &self,
         choice: &Choice,
         providers: &[Provider],
         group: Option<&str>,
-        selection: &mut Selection,
+        selection: &Selection,
         refused_code: &'static str,
-    ) -> Result<Outcome<T>, Duration> {
-        if matches!(choice, Choice::Wait { .. } | Choice::Refused)
-            && let Some(pause) = selection.next_round()
-        {
-            return Err(pause);
-        }
+    ) -> Outcome<T> {
         let words = selection.words();
-        Ok(match choice {
+        match choice {
             Choice::Wait { until } => Outcome::Wait { until: *until, cause: Cause::new(codes::COOLING, words) },
             Choice::Refused if selection.failed.is_empty() => {
                 Outcome::Failed { cause: Cause::new(refused_code, words) }
@@ -184,7 +189,7 @@ impl Providers {
                 Outcome::Wait { until: self.in_a_while(OFF), cause: Cause::new(codes::PROVIDERS_OFF, words) }
             }
             Choice::NoneInGroup => self.none_in_group(providers, group),
-        })
+        }
     }
 
     fn none_in_group<T>(&self, providers: &[Provider], group: Option<&str>) -> Outcome<T> {
@@ -201,4 +206,28 @@ impl Providers {
         // Another worker may have what this one lacks.
         Outcome::Wait { until: self.in_a_while(OFF), cause: Cause::new(codes::SPEECH_UNAVAILABLE, missing.join("; ")) }
     }
+}
+
+/// The providers that work in this process.
+pub(super) fn able(providers: &[Provider]) -> Vec<&Provider> {
+    providers.iter().filter(|provider| provider.engine.is_ok()).collect()
+}
+
+/// The fingerprint of each provider now.
+pub(super) async fn fingerprints(able: &[&Provider]) -> Vec<String> {
+    let mut fingerprints = Vec::with_capacity(able.len());
+    for provider in able {
+        fingerprints.push(provider.fingerprint().await);
+    }
+    fingerprints
+}
+
+/// The providers as the registry chooses among them.
+pub(super) fn candidates<'c>(able: &[&'c Provider], fingerprints: &'c [String]) -> Vec<Candidate<'c>> {
+    let of = |(provider, fingerprint): (&&'c Provider, &'c String)| Candidate {
+        name: provider.name(),
+        group: &provider.entry.group,
+        fingerprint,
+    };
+    able.iter().zip(fingerprints).map(of).collect()
 }

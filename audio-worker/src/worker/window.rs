@@ -5,14 +5,14 @@ use std::sync::Arc;
 use contracts::{BookId, MediaTask};
 use jiff::Timestamp;
 use media::{Cause, MediaError, codes};
-use store::relational::{AssetRecord, WindowRecord};
+use store::relational::{AssetRecord, PipelineRecord, WindowRecord};
 use tokio_util::sync::CancellationToken;
 
 use super::book::Unreadable;
 use super::held::Held;
 use super::plan::READ_AGAIN;
 use super::steps::{Steps, Unfinished, Work, stopped};
-use crate::providers::{Outcome, TranscribeJob, WindowAnswer};
+use crate::providers::{Outcome, TranscribeJob, WindowAhead, WindowAnswer};
 
 /// Samples in a millisecond.
 const SAMPLES_A_MS: u64 = 16;
@@ -25,6 +25,26 @@ enum WindowEnd {
     Waits(Timestamp, Cause),
     /// It goes on when an admin has resumed the book.
     Failed(Cause),
+}
+
+impl WindowEnd {
+    fn of(outcome: Outcome<WindowAnswer>) -> Self {
+        match outcome {
+            Outcome::Done(answer) => Self::Text(answer),
+            Outcome::Wait { until, cause } => Self::Waits(until, cause),
+            Outcome::Failed { cause } => Self::Failed(cause),
+        }
+    }
+}
+
+/// What is known of a window before it is decoded.
+fn ahead<'a>(window: &WindowRecord, pipeline: &'a PipelineRecord) -> WindowAhead<'a> {
+    WindowAhead {
+        book: window.book,
+        length_ms: window.end_ms.saturating_sub(window.start_ms),
+        group: pipeline.group.as_deref(),
+        budget_micro: pipeline.budget_micro,
+    }
 }
 
 impl Steps {
@@ -100,6 +120,12 @@ impl Steps {
             Ok(found) => found,
             Err(unreadable) => return Ok(self.not_heard(unreadable)),
         };
+        // The first time, a text of an earlier run may be there whoever can be called. After that nothing is decoded in vain.
+        if window.taken > 1
+            && let Some(obstacle) = self.providers.obstacle(&ahead(window, &pipeline)).await?
+        {
+            return Ok(WindowEnd::of(obstacle));
+        }
         let samples = match self.samples(window, &master).await? {
             Ok(samples) => samples,
             Err(unreadable) => return Ok(self.not_heard(unreadable)),
@@ -113,11 +139,7 @@ impl Steps {
             group: pipeline.group.as_deref(),
             budget_micro: pipeline.budget_micro,
         };
-        Ok(match Box::pin(self.providers.transcribe(&job)).await? {
-            Outcome::Done(answer) => WindowEnd::Text(answer),
-            Outcome::Wait { until, cause } => WindowEnd::Waits(until, cause),
-            Outcome::Failed { cause } => WindowEnd::Failed(cause),
-        })
+        Ok(WindowEnd::of(Box::pin(self.providers.transcribe(&job)).await?))
     }
 
     /// The sound of a window.

@@ -34,7 +34,7 @@ pub use error::MediaError;
 pub use keys::{WindowKey, text_key};
 pub use pipelines::{CLAIM_PAUSE, IN_FLIGHT, Pipelines, TranscriptPage};
 pub use price::Price;
-pub use providers::{CallEnd, Candidate, Choice, after, choose, ordered};
+pub use providers::{CallEnd, Candidate, Choice, after, choose, last_failure, ordered};
 pub use registry::{Call, CallId, Cap, ProviderRegistry, Reservation};
 pub use steps::{LEASE, MAX_CRASHES, RENEWAL, Request};
 pub use windows::Window;

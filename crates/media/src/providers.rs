@@ -1,6 +1,6 @@
 //! Which provider is called next, and what follows for it from the end of a call. Pure rules over what the database knows.
 //!
-//! - It limits the rate (429): it cools for as long as it says.
+//! - It limits the rate (429): it cools for as long as it says, from a second to a day.
 //! - It fails (5xx, time-out, no connection, an unreadable answer): three times in a row cool it for 30 s, and twice as long each time up to
 //!   10 minutes. Then one call probes it.
 //! - Its quota is used up (402, a usage limit): it cools for an hour.
@@ -13,6 +13,7 @@
 use jiff::{SignedDuration, Timestamp};
 use store::relational::ProviderStateRecord;
 
+use crate::causes::explain;
 use crate::steps::later;
 
 /// Failures in a row that cool a provider.
@@ -21,8 +22,10 @@ const FAILURES: u32 = 3;
 const FIRST_COOLDOWN: SignedDuration = SignedDuration::from_secs(30);
 /// Longest cooldown after failures.
 const LONGEST_COOLDOWN: SignedDuration = SignedDuration::from_mins(10);
-/// Cooldown of a provider whose quota is used up, and the longest that a 429 can ask for.
+/// Cooldown of a provider whose quota is used up.
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
+/// The longest cooldown that a 429 can ask for.
+const DAY: SignedDuration = SignedDuration::from_hours(24);
 /// The shortest cooldown that a 429 can ask for.
 const SECOND: SignedDuration = SignedDuration::from_secs(1);
 /// Pause between two looks at a provider that somebody else tries after its cooldown.
@@ -153,6 +156,18 @@ pub fn choose(
     }
 }
 
+/// What failed last at a provider, in words; `None` if nothing did.
+pub fn last_failure(state: &ProviderStateRecord) -> Option<String> {
+    let detail = state.detail.as_deref();
+    Some(match state.cause.as_deref()? {
+        "rate_limited" => "it asks to wait".to_owned(),
+        "out_of_quota" => "it wants money, or its quota is used up".to_owned(),
+        "unauthorised" => "it refuses its key; correct the key file, or enable it again".to_owned(),
+        "failed" => detail.map_or_else(|| "it failed".to_owned(), |detail| format!("it failed: {detail}")),
+        other => explain(other, detail).message,
+    })
+}
+
 fn state_of<'s>(name: &str, states: &'s [ProviderStateRecord]) -> Option<&'s ProviderStateRecord> {
     states.iter().find(|state| state.name == name)
 }
@@ -181,7 +196,7 @@ pub fn after(state: &ProviderStateRecord, end: &CallEnd, fingerprint: &str, now:
         CallEnd::Done | CallEnd::InputRefused | CallEnd::Poor => answered(next, now),
         CallEnd::RateLimited { retry_after } => {
             let own = cooldown(cooldowns_before(&next, now));
-            let pause = retry_after.map_or(own, |pause| pause.clamp(SECOND, HOUR));
+            let pause = retry_after.map_or(own, |pause| pause.clamp(SECOND, DAY));
             cooled(next, pause, end, "", now)
         }
         CallEnd::Failed { what } => {

@@ -4,7 +4,7 @@ use contracts::{BookId, MediaStep};
 use jiff::{SignedDuration, Timestamp};
 use store::relational::{
     CallCaps, CallPrice, CheckpointRecord, NewCall, NewCheckpoint, ProviderStateRecord, Relational, ReserveOutcome,
-    Settlement,
+    Settlement, Spent,
 };
 use uuid::Uuid;
 
@@ -119,6 +119,49 @@ impl ProviderRegistry {
         Err(MediaError::Changed)
     }
 
+    /// Who would be chosen now, with the states of all providers. Nothing is claimed.
+    ///
+    /// # Errors
+    /// `Store`.
+    pub async fn look(
+        &self,
+        task: MediaStep,
+        candidates: &[Candidate<'_>],
+        group: Option<&str>,
+    ) -> Result<(Choice, Vec<ProviderStateRecord>), MediaError> {
+        let states = self.database.provider_states(task).await?;
+        Ok((choose(candidates, &states, group, &[], self.now()), states))
+    }
+
+    /// The cap that a call of a book with this price would exceed now. Nothing is reserved.
+    ///
+    /// # Errors
+    /// `Store`.
+    pub async fn over_cap(
+        &self,
+        book: BookId,
+        price: &CallPrice,
+        caps: &CallCaps,
+    ) -> Result<Option<Reservation>, MediaError> {
+        let now = self.now();
+        if caps.currency != price.currency {
+            return Ok(None);
+        }
+        if let Some(cap) = caps.book_micro {
+            let spent = sum_of(&self.database.spent_on_book(book).await?, &caps.currency);
+            if spent > cap.saturating_sub(price.reserved_micro) {
+                return Ok(Some(Reservation::OverCap { which: Cap::Book, spent, cap, until: None }));
+            }
+        }
+        if let Some(cap) = caps.day_micro {
+            let spent = sum_of(&self.database.spent_on_day(now).await?, &caps.currency);
+            if spent > cap.saturating_sub(price.reserved_micro) {
+                return Ok(Some(Reservation::OverCap { which: Cap::Day, spent, cap, until: Some(tomorrow(now)) }));
+            }
+        }
+        Ok(None)
+    }
+
     /// Records how a call ended, with what follows for the provider.
     ///
     /// # Errors
@@ -198,6 +241,11 @@ impl ProviderRegistry {
     pub async fn put_checkpoint(&self, checkpoint: &NewCheckpoint) -> Result<(), MediaError> {
         Ok(self.database.put_checkpoint(checkpoint, self.now()).await?)
     }
+}
+
+/// What is spent in a currency.
+fn sum_of(spent: &[Spent], currency: &str) -> i64 {
+    spent.iter().find(|spent| spent.currency == currency).map_or(0, |spent| spent.micro)
 }
 
 /// The next midnight in UTC.

@@ -14,7 +14,7 @@ use contracts::api::{
 };
 use http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
-use media::{Candidate, Pipelines, explain, ordered};
+use media::{Candidate, Pipelines, last_failure, ordered};
 use shop::ShopError;
 use store::relational::{CallFilter, CallRecord, ListedProvider, ProviderStateRecord, ProviderTrial};
 use store::{List, PageCursor};
@@ -213,22 +213,11 @@ fn view(task: ProviderTask, provider: &ListedProvider, states: &[ProviderStateRe
         _ if cools_until.is_some() => ProviderAvailability::Cooling,
         _ => ProviderAvailability::Ready,
     };
-    let failed = state.and_then(|state| Some(said(state.cause.as_deref()?, state.detail.as_deref())));
+    let failed = state.and_then(last_failure);
     let ListedProvider { name, group, kind, model, host, missing, trial, .. } = provider.clone();
     let trial = trial.map(|ProviderTrial { at, works, answer }| ProviderTrialView { at, works, answer });
     let cause = missing.or(failed);
     ProviderView { task, name, group, kind, model, host, state: availability, cools_until, cause, trial }
-}
-
-/// What failed last, in words.
-fn said(cause: &str, detail: Option<&str>) -> String {
-    match cause {
-        "rate_limited" => "it asks to wait".to_owned(),
-        "out_of_quota" => "it wants money, or its quota is used up".to_owned(),
-        "unauthorised" => "it refuses its key; correct the key file, or enable it again".to_owned(),
-        "failed" => detail.map_or_else(|| "it failed".to_owned(), |detail| format!("it failed: {detail}")),
-        other => explain(other, detail).message,
-    }
 }
 
 fn call_view(record: CallRecord) -> ProviderCallView {

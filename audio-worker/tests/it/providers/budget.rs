@@ -95,3 +95,18 @@ async fn a_probe_is_a_small_call_without_a_book() {
     assert_eq!(worker.providers.probe("nobody").await.unwrap(), None);
     assert!(worker.providers.probe("extract").await.unwrap().unwrap().works);
 }
+
+#[tokio::test]
+async fn a_window_that_no_budget_is_left_for_is_not_decoded() {
+    let server = FakeServer::always(Reply::text(SENTENCE)).await;
+    for budget in ["per_book", "per_day"] {
+        let budget = format!("budget: {{{budget}: {{micro: 200, currency: USD}}}}\n");
+        let worker = TestWorker::new(&format!("{budget}{}", audio(&[entry("a", &server.url(), PRICE)]))).await;
+        assert_eq!(worker.obstacle(None).await, None);
+        worker.done(0).await;
+        // 117 are spent, and ten seconds cost as much.
+        let obstacle = worker.obstacle(None).await.map(|cause| cause.code);
+        let (called, ..) = worker.waits(1).await;
+        assert_eq!(obstacle.as_deref(), Some(called.as_str()), "a call would be refused for the same reason");
+    }
+}

@@ -149,3 +149,18 @@ async fn an_input_that_is_refused_goes_to_the_next_and_nobody_cools() {
     assert_eq!(cause.code, codes::WINDOW_REFUSED);
     assert!(cause.detail.contains("b: it answered 422: no speech in it"), "{cause:?}");
 }
+
+#[tokio::test]
+async fn a_window_that_nobody_can_take_is_not_decoded() {
+    let server = FakeServer::always(limited(5)).await;
+    let worker = TestWorker::new(&audio(&[entry("a", &server.url(), "")])).await;
+    assert_eq!(worker.obstacle(None).await, None);
+    worker.waits(0).await;
+    let cause = worker.other().obstacle(None).await.unwrap();
+    assert_eq!((cause.code.as_str(), cause.detail.as_str()), (codes::COOLING, "a: it asks to wait"));
+    worker.advance(6);
+    // To look takes the probe from nobody.
+    assert_eq!((worker.obstacle(None).await, worker.obstacle(None).await), (None, None));
+    server.answers(Reply::text(SENTENCE));
+    assert_eq!(worker.done(0).await.provider, "a");
+}

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use audio_worker::providers::{Outcome, ProviderDeps, ProviderFile, Providers, TranscribeJob, WindowAnswer};
+use audio_worker::providers::{
+    Outcome, ProviderDeps, ProviderFile, Providers, TranscribeJob, WindowAhead, WindowAnswer,
+};
 use audio_worker::speech::Engine;
 use contracts::{BookId, MediaStep};
 use media::{Cause, Clock, ProviderRegistry};
@@ -109,6 +111,15 @@ impl TestWorker {
                 (cause.code, cause.detail, until.duration_since(self.clock.now()).as_secs())
             }
             _ => Default::default(),
+        }
+    }
+
+    /// The cause for which a window of ten seconds that is not decoded yet must wait; `None`: it is worth decoding.
+    pub async fn obstacle(&self, budget_micro: Option<i64>) -> Option<Cause> {
+        let ahead = WindowAhead { book: self.book, length_ms: 10_000, group: None, budget_micro };
+        match self.providers.obstacle(&ahead).await.unwrap()? {
+            Outcome::Wait { cause, .. } | Outcome::Failed { cause } => Some(cause),
+            Outcome::Done(_) => None,
         }
     }
 

@@ -118,9 +118,19 @@ fn a_429_cools_for_as_long_as_it_says() {
         cools_for(&after(&known("groq"), &CallEnd::RateLimited { retry_after }, KEY, now()), 0)
     };
     assert_eq!(
-        [limited(Some(5)), limited(None), limited(Some(0)), limited(Some(-9)), limited(Some(86_400))],
-        [5, 30, 1, 1, 3_600].map(Some)
+        [limited(Some(5)), limited(None), limited(Some(0)), limited(Some(-9)), limited(Some(7_200))],
+        [5, 30, 1, 1, 7_200].map(Some)
     );
+    assert_eq!(limited(Some(1_000_000)), Some(86_400), "at most a day");
+}
+
+#[test]
+fn what_failed_last_is_told_in_words() {
+    let words = |end: &CallEnd| last_failure(&after(&known("groq"), end, KEY, now()));
+    assert_eq!(words(&failed()).as_deref(), Some("it failed: 503"));
+    assert_eq!(words(&CallEnd::RateLimited { retry_after: None }).as_deref(), Some("it asks to wait"));
+    assert!(words(&CallEnd::Unauthorised).is_some_and(|words| words.contains("key file")));
+    assert_eq!(words(&CallEnd::Done), None);
 }
 
 #[test]
