@@ -148,7 +148,8 @@ impl App {
     /// Goes on with the work on a book, or does a step again, and waits until it is done, at most for `wait`.
     ///
     /// # Errors
-    /// When the upload is not complete, the file is refused, the step was not reached, the group is unknown, or the work fails.
+    /// When the upload is not complete, the file is refused, the step was not reached, the group is unknown, the budget is negative, or the work
+    /// fails.
     pub async fn resume(
         &self,
         viewer: &Viewer,
@@ -158,6 +159,7 @@ impl App {
     ) -> Result<BookView, ApiError> {
         let pipeline = self.pipeline("step that could be done")?;
         let deadline = Instant::now() + wait;
+        check_budget(resume.budget_micro)?;
         self.check_group(resume.group.as_deref()).await?;
         self.shop.take_upload(book, wait.max(FILE)).await.map_err(refused)?;
         let record = self.resumed(pipeline, viewer, book, &resume).await?;
@@ -227,6 +229,15 @@ impl App {
         let known: Vec<&str> = groups.iter().map(String::as_str).collect();
         Err(invalid(format!("no provider is in this group; there are {}", known.join(", "))))
     }
+}
+
+/// A negative budget is a mistake, and not a budget of nothing.
+fn check_budget(budget_micro: Option<i64>) -> Result<(), ApiError> {
+    if budget_micro.is_some_and(|budget| budget < 0) {
+        let reason = "it must be 0 or more, in millionths of the currency's unit";
+        return Err(refused(ShopError::invalid("budget_micro", reason)));
+    }
+    Ok(())
 }
 
 /// Whether a pipeline does this step next, or does it now.

@@ -21,12 +21,14 @@ use futures::stream::{self, BoxStream};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue};
 use serde_json::json;
+use shop::ShopError;
 use tokio::time::timeout;
 
 use super::Routes;
 use super::auth::ShopAdmin;
 use super::optional_json::OptionalJson;
 use crate::app::{App, ForcedStatus, Resume};
+use crate::error::refused;
 
 /// How long a request waits for its book, unless it says.
 const WAIT: Duration = Duration::from_secs(30);
@@ -70,7 +72,11 @@ pub async fn complete(
     OptionalJson(body): OptionalJson<PipelineBody>,
 ) -> Result<Json<BookView>, ApiError> {
     let PipelineBody { from, group, budget_micro, wait_seconds } = body;
-    let wait = wait_seconds.map_or(WAIT, |seconds| Duration::from_secs(u64::from(seconds)).min(WAIT));
+    let wait = wait_seconds.map_or(WAIT, |seconds| Duration::from_secs(u64::from(seconds)));
+    if wait > WAIT {
+        let reason = format!("it must be from 0 to {}", WAIT.as_secs());
+        return Err(refused(ShopError::invalid("wait_seconds", reason)));
+    }
     if from.is_none() && group.is_none() && budget_micro.is_none() {
         return Ok(Json(app.complete_upload(&viewer, id, ForcedStatus::Audio, None, wait).await?));
     }
