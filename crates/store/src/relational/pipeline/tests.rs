@@ -178,3 +178,22 @@ async fn run_trials(store: &Relational) {
     store.end_trial(task, "groq", &trial).await.unwrap();
     assert_eq!(store.listed_providers(task, now).await.unwrap()[0].trial, Some(trial));
 }
+
+#[tokio::test]
+async fn the_windows_of_a_long_book_are_stored_in_few_statements() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let store = Relational::sqlite(folder.path().join("accounts.sqlite")).await.unwrap();
+    store.migrate().await.unwrap();
+    let (now, book) = (Timestamp::now(), add_book(&store).await);
+    let first = store.put_pipeline(&pipeline(book, now), None, &PipelineExtras::default(), now).await.unwrap().unwrap();
+    let spans: Vec<(u64, u64)> = (0..130).map(|n| (n * 60_000, n * 60_000 + 59_000)).collect();
+    store.statements.take_runs();
+    let wanted = PipelineRecord { windows_total: Some(130), ..first.clone() };
+    store.put_plan(&wanted, first.revision, &spans, now).await.unwrap().unwrap();
+    let runs = store.statements.take_runs();
+    assert_eq!(runs.iter().filter(|sql| sql.starts_with("INSERT INTO windows")).count(), 3);
+    let stored = store.windows(book, 1, 0, MAX_PAGE).await.unwrap();
+    let stored: Vec<(u32, (u64, u64))> =
+        stored.iter().map(|window| (window.n, (window.start_ms, window.end_ms))).collect();
+    assert!(stored.into_iter().eq((0..).zip(spans)));
+}

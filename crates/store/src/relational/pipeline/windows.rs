@@ -1,5 +1,7 @@
 //! Windows: planning, taking, reading.
 
+use std::sync::LazyLock;
+
 use contracts::{BookId, MediaTask, whole_microseconds};
 use jiff::Timestamp;
 
@@ -22,6 +24,24 @@ const TEXTS: &str = "SELECT w.book_id, w.generation, w.number, w.start_ms, w.end
                      w.checkpoint_key, w.provider, w.model, w.flag, w.cause, w.detail, w.wake_at, c.key IS NOT NULL AS found, \
                      COALESCE(c.body, $5) AS body FROM windows w LEFT JOIN checkpoints c ON c.key = w.checkpoint_key \
                      WHERE w.book_id = $1 AND w.generation = $2 AND w.number >= $3 ORDER BY w.number LIMIT $4";
+
+/// Windows that one statement stores: a long book has some thousand, and each statement is a round trip to PostgreSQL.
+const WINDOWS_AT_ONCE: usize = 64;
+
+/// Stores [`WINDOWS_AT_ONCE`] windows. The conflicts are those of a window that is there several times.
+static INSERT: LazyLock<String> = LazyLock::new(|| {
+    let row = |index: usize| {
+        let number = 5 + 3 * index;
+        let (start, end) = (number + 1, number + 2);
+        format!("($1, $2, ${number}, ${start}, ${end}, 'due', 0, 0, 0, $3, $4)")
+    };
+    let rows: Vec<String> = (0..WINDOWS_AT_ONCE).map(row).collect();
+    format!(
+        "INSERT INTO windows (book_id, generation, number, start_ms, end_ms, state, published, taken, crashes, \
+         checkpoint_key, wake_at) VALUES {} ON CONFLICT DO NOTHING",
+        rows.join(", ")
+    )
+});
 
 impl Relational {
     /// Stores the windows of the pipeline's generation with the pipeline as it is to be, if its revision is the one that the caller has `seen`.
@@ -48,13 +68,7 @@ impl Relational {
         let (book, generation) = (pipeline.book, i64::from(pipeline.generation));
         let sql = "DELETE FROM windows WHERE book_id = $1 AND generation = $2";
         transaction.execute(sql, values![book, generation]).await?;
-        for (number, (start, end)) in (0_i64..).zip(windows) {
-            let sql = "INSERT INTO windows (book_id, generation, number, start_ms, end_ms, state, published, taken, crashes, \
-                       checkpoint_key, wake_at) VALUES ($1, $2, $3, $4, $5, 'due', 0, 0, 0, $6, $7)";
-            let nothing: &[u8] = &[];
-            let row = values![book, generation, number, stored(*start), stored(*end), nothing, now];
-            transaction.execute(sql, row).await?;
-        }
+        transaction.insert_windows(&pipeline, windows, now).await?;
         transaction.drop_earlier(&pipeline, now).await?;
         transaction.commit().await?;
         Ok(Some(pipeline))
@@ -143,6 +157,27 @@ fn with_text(row: &Row) -> Result<(WindowRecord, Option<Vec<u8>>), StoreError> {
 }
 
 impl Transaction {
+    /// Stores the windows of a pipeline that has none.
+    async fn insert_windows(
+        &mut self,
+        pipeline: &PipelineRecord,
+        windows: &[(u64, u64)],
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let nothing: &[u8] = &[];
+        let numbered: Vec<(i64, (u64, u64))> = (0..).zip(windows.iter().copied()).collect();
+        for some in numbered.chunks(WINDOWS_AT_ONCE) {
+            let mut values = values![pipeline.book, i64::from(pipeline.generation), nothing, now];
+            for index in 0..WINDOWS_AT_ONCE {
+                // The last one fills the rest, so that there is one statement for any number.
+                let (number, (start, end)) = some[index.min(some.len() - 1)];
+                values.extend(values![number, stored(start), stored(end)]);
+            }
+            self.execute(&INSERT, values).await?;
+        }
+        Ok(())
+    }
+
     /// Makes the windows of a pipeline that are not done due at once. Those that are due already keep their time.
     pub(super) async fn retry_windows(&mut self, pipeline: &PipelineRecord, now: Timestamp) -> Result<(), StoreError> {
         let sql = "UPDATE windows SET state = 'due', published = 0, crashes = 0, cause = NULL, detail = NULL, \
