@@ -96,7 +96,10 @@ impl Providers {
                 }
                 Tried::Refused(text) => selection.refused(provider, text),
                 Tried::Failed { text, cools } => selection.failed(provider, text, cools),
-                Tried::Stop(stopped) => return Ok(kept.map_or(stopped, Outcome::Done)),
+                Tried::Stop(stopped) => {
+                    self.give_back_probe(&turn, step).await?;
+                    return Ok(kept.map_or(stopped, Outcome::Done));
+                }
             }
         }
     }

@@ -123,7 +123,7 @@ impl ProviderClient {
         }
         let secret = secret.as_ref().map(Secret::expose);
         let response = request.send().await.map_err(|error| unanswered(&error, limit))?;
-        let request_id = request_id(response.headers());
+        let request_id = request_id(response.headers(), secret);
         let mut ended = read(response, limit, most, secret).await;
         if let Err(failure) = &mut ended {
             failure.request_id.clone_from(&request_id);
@@ -185,9 +185,10 @@ fn unanswered(error: &reqwest::Error, limit: Duration) -> CallFailure {
     CallFailure::failed(text, Billed::Unknown)
 }
 
-/// The id by which the provider finds the call in its own books.
-fn request_id(headers: &HeaderMap) -> Option<String> {
+/// The id by which the provider finds the call in its own books. One with the key in it is none.
+fn request_id(headers: &HeaderMap, secret: Option<&str>) -> Option<String> {
+    let is_echo = |id: &&str| secret.is_some_and(|key| id.contains(key));
     let values = ["x-request-id", "request-id"].into_iter().filter_map(|name| headers.get(name)?.to_str().ok());
-    let mut ids = values.filter(|id| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_graphic()));
+    let mut ids = values.filter(|id| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_graphic()) && !is_echo(id));
     ids.next().map(|id| id.chars().take(MAX_REQUEST_ID).collect())
 }

@@ -167,6 +167,14 @@ impl Providers {
         }
     }
 
+    /// Gives back the claim of a probe for which no call was made, so that another job need not wait until it lapses.
+    pub(super) async fn give_back_probe(&self, turn: &Turn<'_>, step: MediaStep) -> Result<(), MediaError> {
+        if turn.is_probe {
+            self.0.registry.give_back_probe(step, turn.provider.name()).await?;
+        }
+        Ok(())
+    }
+
     /// How a job ends for which nobody is left.
     pub(super) fn stopped<T>(
         &self,

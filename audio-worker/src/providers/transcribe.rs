@@ -149,7 +149,10 @@ impl Providers {
                 }
                 Tried::Refused(text) => selection.refused(provider, text),
                 Tried::Failed { text, cools } => selection.failed(provider, text, cools),
-                Tried::Stop(stopped) => return Ok(kept.map_or(stopped, Outcome::Done)),
+                Tried::Stop(stopped) => {
+                    self.give_back_probe(&turn, step).await?;
+                    return Ok(kept.map_or(stopped, Outcome::Done));
+                }
             }
         }
     }
@@ -226,7 +229,8 @@ impl Providers {
         key: [u8; 32],
         server: &OpenAi,
     ) -> Result<Tried, MediaError> {
-        if wav::size(job.samples.len()) > server.max_bytes {
+        if !audio::fits(server, wav::size(job.samples.len())) {
+            self.give_back_probe(turn, MediaStep::Transcribe).await?;
             let text = format!("the window is larger than max_bytes, which is {}", server.max_bytes);
             return Ok(Tried::Refused(text));
         }
@@ -240,6 +244,9 @@ impl Providers {
         for temperature in TEMPERATURES {
             request.temperature = temperature;
             let heard = match self.ask_server(turn, job, server, &request).await? {
+                Called::Answered(heard) if gate::is_too_large(&heard) => {
+                    return Ok(Tried::Refused("its text is larger than a window can hold".to_owned()));
+                }
                 Called::Answered(heard) => heard,
                 // The doubtful text of the first attempt is all there is.
                 ended if doubtful.is_none() => return Ok(Tried::of(ended)),

@@ -31,6 +31,10 @@ const MIN_LOGPROB: f32 = -1.0;
 const GRAM: usize = 4;
 /// The same words so often in one window are a loop. A refrain of a poem comes three times in a minute.
 const MAX_REPEATED: usize = 4;
+/// A text with more bytes, its words counted again, is not what a window holds: nobody says a tenth of it in 75 s.
+const MAX_BYTES: usize = 32 << 10;
+/// The same of segments and words.
+const MAX_PARTS: usize = 2_000;
 /// Times may be so far outside.
 const SLACK: Duration = Duration::from_millis(1_000);
 
@@ -56,6 +60,14 @@ pub fn fault(heard: &Heard, window: Duration) -> Option<TranscriptFlag> {
         return Some(TranscriptFlag::Repetitive);
     }
     None
+}
+
+/// Whether a text is so large that it is not even kept as a doubtful one: transcripts are read whole.
+pub fn is_too_large(heard: &Heard) -> bool {
+    let words = || heard.segments.iter().flat_map(|segment| &segment.words);
+    let parts = heard.segments.len() + words().count();
+    let bytes = heard.segments.iter().map(|segment| segment.text.len()).chain(words().map(|word| word.text.len()));
+    parts > MAX_PARTS || bytes.sum::<usize>() > MAX_BYTES
 }
 
 /// What is kept of a text with a fault, if no better one comes. The segments that the engine itself takes for silence are left out: they are
@@ -116,7 +128,7 @@ pub fn compression_ratio(text: &str) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::speech::heard::Measures;
+    use crate::speech::heard::{HeardWord, Measures};
 
     const MINUTE: Duration = Duration::from_secs(60);
     const SPOKEN: &str = "The family of Dashwood had long been settled in Sussex. Their estate was large, and their residence was at \
@@ -199,6 +211,17 @@ mod tests {
         let mut spoken = heard(SPOKEN);
         spoken.segments.push(HeardSegment { text: " ".to_owned(), ..invented });
         assert_eq!(fault(&spoken, MINUTE), None);
+    }
+
+    #[test]
+    fn what_no_window_can_hold_is_not_kept() {
+        assert!(!is_too_large(&heard(&SPOKEN.repeat(20))), "ten times what anybody says");
+        assert!(is_too_large(&heard(&SPOKEN.repeat(200))));
+        let mut many = heard("one");
+        many.segments[0].words = vec![HeardWord { text: "one".to_owned(), ..HeardWord::default() }; 2_000];
+        assert!(is_too_large(&many));
+        many.segments[0].words.truncate(500);
+        assert!(!is_too_large(&many));
     }
 
     #[test]

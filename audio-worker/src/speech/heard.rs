@@ -116,8 +116,10 @@ pub(super) fn whole_ms(time: Duration) -> u64 {
     u64::try_from((time.as_micros() + 500) / 1000).unwrap_or(u64::MAX)
 }
 
+/// The words on one line. An engine may write anything, and a control character would steer a terminal or a player.
 fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    line.chars().filter(|character| !character.is_control()).collect()
 }
 
 #[cfg(test)]
@@ -146,7 +148,7 @@ mod tests {
 
     #[test]
     fn segments_have_the_time_of_the_recording() {
-        let heard = Heard { language: None, segments: vec![segment(0.0604, 2.0, " Ask\nnot. ")] };
+        let heard = Heard { language: None, segments: vec![segment(0.0604, 2.0, " Ask\n\u{1b}not\0. ")] };
         let segments = heard.into_segments(seconds(51.04), "here", "whisper-tiny.en", Some(TranscriptFlag::Loop));
         assert_eq!((segments[0].start_ms, segments[0].end_ms, &*segments[0].text), (51_100, 53_040, "Ask not."));
         assert_eq!((segments[0].provider.as_deref(), segments[0].flag), (Some("here"), Some(TranscriptFlag::Loop)));

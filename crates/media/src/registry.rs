@@ -119,6 +119,14 @@ impl ProviderRegistry {
         Err(MediaError::Changed)
     }
 
+    /// Gives back the claim of a probe without a call: the next caller may probe the provider.
+    ///
+    /// # Errors
+    /// `Store`.
+    pub async fn give_back_probe(&self, task: MediaStep, name: &str) -> Result<(), MediaError> {
+        Ok(self.database.give_back_probe(task, name, self.now()).await?)
+    }
+
     /// Who would be chosen now, with the states of all providers. Nothing is claimed.
     ///
     /// # Errors

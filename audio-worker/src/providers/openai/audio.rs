@@ -32,6 +32,11 @@ pub(in crate::providers) struct AudioRequest {
     pub temperature: f32,
 }
 
+/// Whether a file of so many bytes may be sent to the server.
+pub(in crate::providers) fn fits(server: &OpenAi, file: u64) -> bool {
+    file.saturating_add(FORM) <= server.max_bytes
+}
+
 /// Calls the server.
 ///
 /// # Errors
@@ -42,8 +47,8 @@ pub(in crate::providers) async fn transcribe(
     left_out: &LeftOut,
     request: &AudioRequest,
 ) -> Result<(AudioAnswer, Option<String>), CallFailure> {
-    let (bytes, most) = (request.file.len() as u64 + FORM, server.max_bytes);
-    if bytes > most {
+    let (bytes, most) = (request.file.len() as u64, server.max_bytes);
+    if !fits(server, bytes) {
         let text = format!("the window has {bytes} bytes, and max_bytes of this provider is {most}");
         return Err(CallFailure::input_refused(text));
     }

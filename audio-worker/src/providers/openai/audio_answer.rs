@@ -16,6 +16,8 @@ use crate::speech::{Heard, HeardSegment, HeardWord, Measures};
 const NANOSECONDS_FROM: f64 = 1e6;
 /// Most segments or words that are read.
 const MAX_PARTS: usize = 10_000;
+/// Longest sound that a server charges for a window. Some charge a least length.
+const MAX_CHARGED: Duration = Duration::from_secs(60 * 60);
 
 /// What a server says.
 #[derive(Debug, PartialEq)]
@@ -106,10 +108,10 @@ fn share(words: Vec<HeardWord>, segments: &mut [HeardSegment]) {
     }
 }
 
-/// `{"usage": {"type": "duration", "seconds": 61}}`.
+/// `{"usage": {"type": "duration", "seconds": 61}}`. What nobody charges for a window is not believed.
 fn charged(answer: &Map<String, Value>) -> Option<Duration> {
     let seconds = answer.get("usage")?.get("seconds")?.as_f64()?;
-    Duration::try_from_secs_f64(seconds).ok()
+    Duration::try_from_secs_f64(seconds).ok().filter(|length| *length <= MAX_CHARGED)
 }
 
 #[cfg(test)]
@@ -172,6 +174,15 @@ mod tests {
         assert_eq!(odd.heard.text(), "a b");
         let negative = answer(&json!({"segments": [{"start": -0.2, "end": 1e300, "text": "a"}]}));
         assert_eq!(negative.heard.segments[0].start, Duration::ZERO);
+    }
+
+    #[test]
+    fn a_length_that_nobody_charges_is_not_believed() {
+        let charged = |seconds: Value| answer(&json!({"text": "a", "usage": {"seconds": seconds}})).charged;
+        assert_eq!(charged(json!(12.5)), Some(seconds(12.5)));
+        for wrong in [json!(-1), json!(1e9), json!(1e300), json!("9")] {
+            assert_eq!(charged(wrong.clone()), None, "{wrong}");
+        }
     }
 
     #[test]

@@ -5,6 +5,9 @@ use serde_json::Value;
 use crate::providers::classify;
 use crate::providers::http::{Billed, CallFailure};
 
+/// More tokens than one call has. A larger number is not believed: it would use up the budget of a book.
+const MAX_TOKENS: u64 = 10_000_000;
+
 /// What a server says.
 #[derive(Debug, PartialEq)]
 pub(in crate::providers) struct ChatAnswer {
@@ -32,7 +35,10 @@ pub(in crate::providers) fn read(body: &[u8]) -> Result<ChatAnswer, CallFailure>
         }
         return Err(classify::unusable(body, "no text"));
     }
-    let count = |places: [&str; 2]| places.iter().find_map(|place| answer.pointer(place)?.as_u64());
+    let count = |places: [&str; 2]| {
+        let counts = places.iter().find_map(|place| answer.pointer(place)?.as_u64());
+        counts.filter(|tokens| *tokens <= MAX_TOKENS)
+    };
     let tokens_in = count(["/usage/prompt_tokens", "/usage/input_tokens"]);
     let tokens_out = count(["/usage/completion_tokens", "/usage/output_tokens"]);
     Ok(ChatAnswer { content, tokens_in, tokens_out })
@@ -75,6 +81,9 @@ mod tests {
         let answer = read(body.to_string().as_bytes()).unwrap();
         let expected = ChatAnswer { content: "{\"a\": 1}".to_owned(), tokens_in: Some(366), tokens_out: Some(160) };
         assert_eq!(answer, expected);
+        let mad = json!({"choices": [{"text": "a"}], "usage": {"prompt_tokens": u64::MAX, "completion_tokens": -1}});
+        let mad = read(mad.to_string().as_bytes()).unwrap();
+        assert_eq!((mad.tokens_in, mad.tokens_out), (None, None));
         let parts = json!({"choices": [{"message": {"content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}}]});
         assert_eq!(read(parts.to_string().as_bytes()).unwrap().content, "ab");
     }

@@ -7,7 +7,7 @@ use media::codes;
 use serde_json::json;
 
 use super::fake_server::{FakeServer, Reply, SENTENCE, until_hung_up};
-use super::test_worker::{TestWorker, audio, done, entry};
+use super::test_worker::{TestWorker, audio, done, entry, failed};
 
 const HASTY: &str = ", timeout: {base: 1s, per_audio_second: 0s}";
 const GERMAN: &str = "Fragt nicht, was euer Land für euch tun kann, fragt, was ihr für euer Land tun könnt. Meine Mitbürger in der \
@@ -127,6 +127,15 @@ async fn one_segment_of_silence_asks_again_and_then_elsewhere() {
     assert_eq!((kept.provider.as_str(), kept.flag), ("a", Some(TranscriptFlag::NoSpeech)));
     let texts: Vec<&str> = kept.segments.iter().map(|segment| segment.text.as_str()).collect();
     assert_eq!(texts, [SENTENCE]);
+}
+
+#[tokio::test]
+async fn a_text_that_no_window_can_hold_is_not_kept() {
+    let a = FakeServer::always(Reply::text(&SENTENCE.repeat(1_000))).await;
+    let worker = TestWorker::new(&audio(&[entry("a", &a.url(), "")])).await;
+    let cause = failed(worker.transcribe(0).await);
+    assert_eq!(cause.code, codes::WINDOW_REFUSED);
+    assert!(cause.detail.contains("larger than a window can hold"), "{cause:?}");
 }
 
 #[tokio::test]

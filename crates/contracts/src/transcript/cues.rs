@@ -10,8 +10,8 @@ use super::TranscriptSegment;
 /// The segments as `WebVTT`.
 pub(super) fn webvtt(segments: &[TranscriptSegment]) -> String {
     let mut out = "WEBVTT\n".to_owned();
-    for segment in segments.iter().filter(|segment| !segment.text.is_empty()) {
-        let text = one_line(&segment.text).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    for (segment, line) in lines(segments) {
+        let text = line.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
         let (start, end) = times(segment, '.');
         // Writing to a string succeeds.
         let _ = write!(out, "\n{start} --> {end}\n{text}\n");
@@ -22,9 +22,9 @@ pub(super) fn webvtt(segments: &[TranscriptSegment]) -> String {
 /// The segments as `SubRip`.
 pub(super) fn subrip(segments: &[TranscriptSegment]) -> String {
     let mut out = String::new();
-    for (number, segment) in segments.iter().filter(|segment| !segment.text.is_empty()).enumerate() {
+    for (number, (segment, line)) in lines(segments).enumerate() {
         // The format has no escapes.
-        let text = one_line(&segment.text).replace("-->", "→");
+        let text = line.replace("-->", "→");
         let (start, end) = times(segment, ',');
         let blank = if number == 0 { "" } else { "\n" };
         let _ = write!(out, "{blank}{}\n{start} --> {end}\n{text}\n", number + 1);
@@ -46,7 +46,13 @@ fn time(ms: u64, point: char) -> String {
 }
 
 fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    line.chars().filter(|character| !character.is_control()).collect()
+}
+
+/// The segments that have words, each with its line.
+fn lines(segments: &[TranscriptSegment]) -> impl Iterator<Item = (&TranscriptSegment, String)> {
+    segments.iter().map(|segment| (segment, one_line(&segment.text))).filter(|(_, line)| !line.is_empty())
 }
 
 #[cfg(test)]
@@ -84,5 +90,8 @@ mod tests {
         );
         assert_eq!(subrip(&segments).matches("-->").count(), 1);
         assert_eq!(subrip(&segments).lines().count(), 3);
+        // A cue without a line would end the file for some players.
+        let empty = [segment(0, 9, " \u{0} \n"), segment(9, 12, "\u{1b}[2JOne.")];
+        assert_eq!(subrip(&empty), "1\n00:00:00,009 --> 00:00:00,012\n[2JOne.\n");
     }
 }

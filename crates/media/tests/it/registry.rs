@@ -36,6 +36,10 @@ async fn a_provider_that_cools_is_left_alone_by_every_worker() {
     // One tries it, and the others do not wait for that.
     assert_eq!(choose(&one).await, used(0, true));
     assert_eq!(choose(&other).await, used(1, false));
+    // No call was made after all, for example for want of a budget.
+    one.give_back_probe(STEP, "groq").await.unwrap();
+    assert_eq!(choose(&other).await, used(0, true));
+    assert_eq!(choose(&one).await, used(1, false));
     one.report(STEP, "groq", "a key", &CallEnd::Done).await.unwrap();
     assert_eq!(choose(&other).await, used(0, false));
 }

@@ -88,12 +88,13 @@ impl Watch {
                 return Ok(None);
             }
             self.verify().await?;
-            let Some(progress) = pipelines.status(self.book).await.map_err(media_refused)? else { return Ok(None) };
-            let now = Some((progress.generation, progress.revision));
+            // One row says whether anything has changed; the rest is read only then.
+            let Some(known) = pipelines.database().pipeline(self.book).await? else { return Ok(None) };
+            let now = Some((known.generation, known.revision));
             if self.sent != now {
                 self.sent = now;
-                self.is_done = progress.state == PipelineState::Done;
-                return Ok(Some(progress));
+                self.is_done = known.state == PipelineState::Done;
+                return Ok(Some(pipelines.progress(&known).await.map_err(media_refused)?));
             }
             if !self.changes.changed().await {
                 return Ok(None);

@@ -147,6 +147,13 @@ impl Relational {
         Ok(self.execute(sql, values![task.as_str(), name, now, until]).await? == 1)
     }
 
+    /// Gives back the probe of a provider that was claimed and not made.
+    pub async fn give_back_probe(&self, task: MediaStep, name: &str, now: Timestamp) -> Result<(), StoreError> {
+        let sql = "UPDATE provider_states SET probing_until = NULL, revision = revision + 1, updated_at = $3 \
+                   WHERE task = $1 AND name = $2 AND probing_until IS NOT NULL";
+        self.execute(sql, values![task.as_str(), name, whole_microseconds(now)]).await.map(drop)
+    }
+
     /// Gives the providers of a task this order. Those that are not named come after them, in the order of the file.
     pub async fn set_provider_order(
         &self,

@@ -151,6 +151,7 @@ async fn run_providers(store: &Relational) {
     let cooling = ProviderStateRecord { cools_until: Some(now), ..ProviderStateRecord::new(task, "groq") };
     assert!(store.put_provider_state(&cooling, now).await.unwrap());
     assert!(store.claim_probe(task, "groq", now, now).await.unwrap());
+    store.give_back_probe(task, "groq", now).await.unwrap();
     store.set_provider_order(task, &["groq".to_owned(), "here".to_owned()], None, now).await.unwrap();
     for enabled in [false, true] {
         store.set_provider_enabled(task, "here", enabled, None, now).await.unwrap();
