@@ -219,8 +219,8 @@ impl App {
     async fn check_group(&self, group: Option<&str>) -> Result<(), ApiError> {
         let Some(group) = group.filter(|group| !group.is_empty()) else { return Ok(()) };
         let invalid = |reason: String| refused(ShopError::invalid("group", reason));
-        if group.chars().count() > MAX_GROUP {
-            return Err(invalid(format!("a group has at most {MAX_GROUP} characters")));
+        if group.chars().count() > MAX_GROUP || group.chars().any(char::is_control) {
+            return Err(invalid(format!("a group has at most {MAX_GROUP} characters, and no control characters")));
         }
         let groups = self.provider_groups().await?;
         if groups.is_empty() || groups.contains(group) {

@@ -16,6 +16,14 @@ use super::auth::ShopAdmin;
 use super::pages::limit;
 use crate::app::App;
 
+/// Longest name of a provider that is looked for, in characters.
+const MAX_NAME: usize = 128;
+
+/// Whether no provider can have this name. PostgreSQL has no text with a NUL.
+fn is_no_name(name: &str) -> bool {
+    name.is_empty() || name.chars().count() > MAX_NAME || name.chars().any(char::is_control)
+}
+
 /// The routes of this file.
 pub fn routes() -> Routes {
     routes![list, order, change, ledger]
@@ -57,7 +65,12 @@ pub struct LedgerQuery {
 impl Parameters for LedgerQuery {
     fn parse(query: &mut Query) -> Result<Self, Invalid> {
         let cursor = query.text("cursor")?.map(|text| cursor_of(List::ProviderCalls, &text)).transpose()?;
-        Ok(Self { book: query.parsed("book")?, provider: query.text("provider")?, limit: limit(query)?, cursor })
+        let provider = query.text("provider")?;
+        if provider.as_deref().is_some_and(is_no_name) {
+            let text = format!("provider: a name has from 1 to {MAX_NAME} characters, and no control characters");
+            return Err(Invalid(text));
+        }
+        Ok(Self { book: query.parsed("book")?, provider, limit: limit(query)?, cursor })
     }
 }
 

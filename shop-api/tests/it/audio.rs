@@ -145,13 +145,17 @@ async fn a_value_out_of_its_range_is_refused_by_name() {
     let shop = TestShop::with_audio().await;
     let (id, admin, pipelines) = book(&shop).await;
     let begun = pipelines.start(id, Some(SOURCE), None).await.unwrap();
-    for (field, value) in [("budget_micro", json!(-1)), ("wait_seconds", json!(31))] {
+    for (field, value) in [("budget_micro", json!(-1)), ("wait_seconds", json!(31)), ("group", json!("a\0"))] {
         let body = Some(json!({ field: value }));
         let (status, refused) = admin.refused(Method::POST, &format!("/v1/books/{id}/pipeline"), body).await;
         assert_eq!((status, refused.code.as_str()), (422, "invalid"), "{field}");
         assert!(refused.text.contains(field), "{}", refused.text);
     }
     assert_eq!(shop.database.pipeline(id).await.unwrap(), Some(begun), "nothing has changed");
+    for query in ["provider=", "provider=a%00", &format!("provider={}", "x".repeat(129))] {
+        let (status, refused) = admin.refused(Method::GET, &format!("/v1/ledger?{query}"), None).await;
+        assert_eq!((status, refused.code.as_str()), (422, "invalid"), "{query}");
+    }
     // Nothing may be spent, which is another thing.
     let free = json!({"budget_micro": 0, "wait_seconds": 0});
     assert_eq!(admin.send(Method::POST, &format!("/v1/books/{id}/pipeline"), Some(free)).await.0, 200);
