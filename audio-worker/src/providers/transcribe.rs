@@ -185,7 +185,8 @@ impl Providers {
         if !turn.is_probe
             && let Some(answer) = self.stored(key).await?
         {
-            return Ok(Tried::Good(answer));
+            // A doubtful one is not asked for again here, and a provider that was added since may have a better one.
+            return Ok(Tried::judged(answer));
         }
         match (&provider.engine, &provider.entry.kind) {
             (Ok(Backend::Whisper(engine)), _) => self.by_whisper(turn, job, key, engine).await,
@@ -218,8 +219,7 @@ impl Providers {
             ended => return Ok(Tried::of(ended)),
         };
         let flag = flag.or_else(|| job.language_fault(&heard));
-        let answer = job.answer(provider, key, heard, flag);
-        Ok(if flag.is_none() { Tried::Good(answer) } else { Tried::Doubtful(answer) })
+        Ok(Tried::judged(job.answer(provider, key, heard, flag)))
     }
 
     async fn by_server(
@@ -302,6 +302,11 @@ impl Providers {
 }
 
 impl Tried {
+    /// A text, which is doubtful if it has a flag.
+    fn judged(answer: WindowAnswer) -> Self {
+        if answer.flag.is_none() { Self::Good(answer) } else { Self::Doubtful(answer) }
+    }
+
     /// A call without an answer.
     fn of<T>(called: Called<T>) -> Self {
         match called {

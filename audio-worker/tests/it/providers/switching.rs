@@ -84,6 +84,21 @@ async fn a_stored_window_is_there_while_everybody_cools() {
 }
 
 #[tokio::test]
+async fn a_doubtful_text_is_bettered_by_a_provider_that_is_added() {
+    let endless = "and then he said ".repeat(15);
+    let (a, b) = (FakeServer::always(Reply::text(&endless)).await, FakeServer::always(Reply::status(415)).await);
+    let other = entry("b", &b.url(), "").replace("model: m", "model: another");
+    let worker = TestWorker::new(&audio(&[entry("a", &a.url(), ""), other])).await;
+    assert_eq!(store(&worker, 0, None).await, "a");
+    assert_eq!((a.requests(), b.requests()), (2, 1), "nobody has a good one");
+    b.answers(Reply::text(SENTENCE));
+    assert_eq!(store(&worker, 0, None).await, "b");
+    assert_eq!((a.requests(), b.requests()), (2, 2), "what is known to be doubtful is not paid for again");
+    let kept = done(worker.providers.transcribe(&worker.window(0, 10.0)).await.unwrap());
+    assert_eq!((kept.provider.as_str(), kept.flag), ("b", None));
+}
+
+#[tokio::test]
 async fn whisper_without_its_model_waits_for_a_worker_that_has_it() {
     let file = "transcribe:\n  - {name: here, group: local, kind: whisper, model: whisper-tiny.en}\n\
         describe:\n  - {name: extract, group: local, kind: extract}\n";
