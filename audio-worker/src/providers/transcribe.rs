@@ -244,9 +244,10 @@ impl Providers {
         for temperature in TEMPERATURES {
             request.temperature = temperature;
             let heard = match self.ask_server(turn, job, server, &request).await? {
-                Called::Answered(heard) if gate::is_too_large(&heard) => {
-                    return Ok(Tried::Refused("its text is larger than a window can hold".to_owned()));
-                }
+                Called::Answered(heard) if gate::is_too_large(&heard) => match doubtful {
+                    None => return Ok(Tried::Refused("its text is larger than a window can hold".to_owned())),
+                    Some(_) => break,
+                },
                 Called::Answered(heard) => heard,
                 // The doubtful text of the first attempt is all there is.
                 ended if doubtful.is_none() => return Ok(Tried::of(ended)),

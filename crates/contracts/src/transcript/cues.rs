@@ -50,9 +50,11 @@ fn one_line(text: &str) -> String {
     line.chars().filter(|character| !character.is_control()).collect()
 }
 
-/// The segments that have words, each with its line.
+/// The segments that have words, each with its line, in the order of time: that of an engine may be another one, and players want this one.
 fn lines(segments: &[TranscriptSegment]) -> impl Iterator<Item = (&TranscriptSegment, String)> {
-    segments.iter().map(|segment| (segment, one_line(&segment.text))).filter(|(_, line)| !line.is_empty())
+    let mut ordered: Vec<&TranscriptSegment> = segments.iter().collect();
+    ordered.sort_by_key(|segment| segment.start_ms);
+    ordered.into_iter().map(|segment| (segment, one_line(&segment.text))).filter(|(_, line)| !line.is_empty())
 }
 
 #[cfg(test)]
@@ -77,6 +79,14 @@ mod tests {
         );
         assert_eq!(subrip(&[]), "");
         assert_eq!(webvtt(&[]), "WEBVTT\n");
+    }
+
+    #[test]
+    fn cues_are_in_the_order_of_time() {
+        let segments = [segment(9_000, 12_000, "Three."), segment(0, 4_000, "One."), segment(0, 5_000, "Two.")];
+        let texts: Vec<String> =
+            subrip(&segments).lines().filter(|line| line.ends_with('.')).map(str::to_owned).collect();
+        assert_eq!(texts, ["One.", "Two.", "Three."]);
     }
 
     #[test]
