@@ -25,6 +25,7 @@ use uuid::Uuid;
 
 use super::App;
 use super::search::PassageCache;
+use super::transcripts::UNREAD_KIB;
 use crate::Viewer;
 use crate::audio::Audio;
 use crate::error::refused;
@@ -70,6 +71,7 @@ pub struct Pipeline {
     pub(super) embeddings: Embeddings,
     pub(super) passages: PassageCache,
     pub(super) renders: Arc<Semaphore>,
+    pub(super) unread: Arc<Semaphore>,
     bus: Arc<dyn bus::Bus>,
     feed: Feed,
 }
@@ -79,8 +81,9 @@ impl Pipeline {
     pub fn new(audio: &Audio) -> Self {
         let Audio { pipelines, bus, embeddings } = audio.clone();
         let (passages, renders) = (PassageCache::default(), Arc::new(Semaphore::new(RENDERED)));
+        let unread = Arc::new(Semaphore::new(UNREAD_KIB));
         let feed = Feed::new(Arc::clone(&bus));
-        Self { pipelines, embeddings, passages, renders, bus, feed }
+        Self { pipelines, embeddings, passages, renders, unread, bus, feed }
     }
 
     /// What tells of progress.

@@ -1,22 +1,31 @@
 //! Transcripts, and the search in them, for those who have bought the book and for admins.
 
+use std::convert::Infallible;
+
 use api_kit::error::ApiError;
 use api_kit::extract::{NoQuery, PathId, StrictQuery};
 use api_kit::routes;
 use axum::Json;
+use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use contracts::api::{Page, PassageView, Problem};
 use contracts::{BookId, Transcript, TranscriptFormat};
+use futures::stream::{self, Stream};
 use http::HeaderValue;
 use http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
 use platform::query::{Invalid, Parameters, Query};
 use store::attachment;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::Routes;
 use super::auth::ShopUser;
 use crate::Viewer;
 use crate::app::{App, DEFAULT_PASSAGES, MAX_PASSAGES, TranscriptFile};
+
+/// Bytes of a transcript that are sent at once.
+const PIECE: usize = 64 << 10;
 
 /// The routes of this file.
 pub fn routes() -> Routes {
@@ -52,7 +61,7 @@ impl Parameters for SearchQuery {
 }
 
 async fn file(app: &App, viewer: &Viewer, id: BookId, format: TranscriptFormat) -> Result<Response, ApiError> {
-    let TranscriptFile { format, name, content } = app.transcript(viewer, id, format).await?;
+    let TranscriptFile { format, name, content, unread } = app.transcript(viewer, id, format).await?;
     // A name that cannot be a header has none; its characters are encoded, so there is no such name.
     let disposition = HeaderValue::try_from(attachment(&name)).unwrap_or(HeaderValue::from_static("attachment"));
     let headers = [
@@ -60,7 +69,21 @@ async fn file(app: &App, viewer: &Viewer, id: BookId, format: TranscriptFormat) 
         (CONTENT_DISPOSITION, disposition),
         (CACHE_CONTROL, HeaderValue::from_static("private, no-cache")),
     ];
-    Ok((headers, content).into_response())
+    Ok((headers, Body::from_stream(pieces(content, unread))).into_response())
+}
+
+/// A text in pieces. Its share of the memory is held until the client has read nearly all of it.
+fn pieces(
+    content: String,
+    unread: OwnedSemaphorePermit,
+) -> impl Stream<Item = Result<Bytes, Infallible>> + Send + 'static {
+    stream::unfold((Bytes::from(content), unread), |(mut rest, unread)| async move {
+        if rest.is_empty() {
+            return None;
+        }
+        let piece = rest.split_to(rest.len().min(PIECE));
+        Some((Ok(piece), (rest, unread)))
+    })
 }
 
 /// The transcript with its times, as JSON.
