@@ -5,6 +5,7 @@ mod test_pipeline;
 use std::time::Duration;
 
 use contracts::{BookStatus, MediaStep, PipelineState, TopicRole, groups};
+use store::relational::WindowState;
 use testing::eventually;
 
 use self::test_pipeline::{TestPipeline, euros};
@@ -74,6 +75,28 @@ async fn windows_that_wait_for_a_cooldown_all_go_on_after_it() {
     eventually("one is done", async || book.record().await.windows_done > 0).await;
     book.clock.advance(Duration::from_secs(6));
     eventually("the transcription is done", async || book.record().await.step == MediaStep::Summarise).await;
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_window_that_nobody_can_take_is_not_read_again() {
+    let cooling = Reply::status(429).with("retry-after", 3_600);
+    let (server, book) = (FakeServer::always(cooling).await, TestPipeline::new(euros(12)).await);
+    book.planned(&WINDOWS).await;
+    let all_wait = async |taken: u32| {
+        let windows = book.windows().await;
+        windows.iter().all(|window| window.state == WindowState::Due && window.taken == taken)
+    };
+    let worker = book.worker(&server);
+    eventually("all windows wait", async || all_wait(1).await).await;
+    worker.stop().await;
+
+    book.lose_files();
+    book.pipelines.wake_waiting().await.unwrap();
+    let worker = book.worker(&server);
+    eventually("all windows wait again", async || all_wait(2).await).await;
+    let causes: Vec<_> = book.windows().await.into_iter().map(|window| window.cause).collect();
+    assert_eq!(causes, vec![Some("cooling".to_owned()); 3], "whoever had read the file would have failed");
     worker.stop().await;
 }
 

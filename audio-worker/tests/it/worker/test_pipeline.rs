@@ -11,7 +11,7 @@ use contracts::{AssetKind, BookId, BookStatus, Currency, MediaStep, MediaTask, M
 use media::{Clock, Pipelines, Window};
 use sha2::{Digest, Sha256};
 use store::relational::{
-    AssetRecord, AssetWriteOutcome, BookWriteOutcome, NewBook, PipelineExtras, PipelineRecord, Relational,
+    AssetRecord, AssetWriteOutcome, BookWriteOutcome, NewBook, PipelineExtras, PipelineRecord, Relational, WindowRecord,
 };
 use store::{Media, MediaKey, media_folder};
 use tempfile::TempDir;
@@ -162,6 +162,16 @@ impl TestPipeline {
         };
         let stored = self.pipelines.database().put_pipeline(&record, None, &PipelineExtras::default(), now).await;
         assert!(stored.unwrap().is_some());
+    }
+
+    /// Removes all files, so that whoever reads one fails.
+    pub fn lose_files(&self) {
+        std::fs::remove_dir_all(self.folder.path().join("media")).unwrap();
+    }
+
+    /// The windows, in their order.
+    pub async fn windows(&self) -> Vec<WindowRecord> {
+        self.pipelines.database().windows(self.id, 1, 0, 100).await.unwrap()
     }
 
     pub async fn record(&self) -> PipelineRecord {
