@@ -85,7 +85,7 @@ async fn a_window_that_nobody_can_take_is_not_read_again() {
     book.planned(&WINDOWS).await;
     let all_wait = async |taken: u32| {
         let windows = book.windows().await;
-        windows.iter().all(|window| window.state == WindowState::Due && window.taken == taken)
+        windows.iter().all(|window| window.state == WindowState::Due && window.taken >= taken)
     };
     let worker = book.worker(&server);
     eventually("all windows wait", async || all_wait(1).await).await;
