@@ -1,8 +1,8 @@
 //! The beginning and the end of a transcription: the windows of a recording are planned, and when all are done the step is.
 
-use media::{MediaError, Window};
+use media::{Cause, MediaError, Window, codes};
 use sound::Decoder;
-use store::relational::PipelineRecord;
+use store::relational::{MAX_WINDOWS, PipelineRecord};
 use tokio_util::sync::CancellationToken;
 
 use super::book::Unreadable;
@@ -41,6 +41,10 @@ impl Steps {
         match planning.await {
             Ok(Ok(plan)) => {
                 let (windows, heard) = (plan.windows.len(), plan.heard().as_secs());
+                if windows > MAX_WINDOWS {
+                    let detail = format!("{windows} parts with speech; a book has at most {MAX_WINDOWS}");
+                    return Ok(StepEnd::Failed(Cause::new(codes::TOO_LONG, detail)));
+                }
                 tracing::info!(book.id = %record.book, windows, seconds = heard, "the windows of a book are planned");
                 let windows = plan.windows.into_iter().map(|(start, end)| Window { start, end });
                 Ok(StepEnd::Planned(windows.collect()))

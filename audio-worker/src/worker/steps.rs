@@ -141,13 +141,17 @@ impl Steps {
             Held::Done(record, Ok(end)) => (record, end),
             Held::Done(_, Err(Unfinished::Stopped)) => return Err(Unfinished::Stopped),
             Held::Done(record, Err(Unfinished::Refused(error))) => {
-                tracing::error!(%error, book.id = %record.book, step = %record.step, "a step of a book failed");
-                (record, StepEnd::Failed(Cause::new(codes::INTERNAL, error.to_string())))
+                let end = refused(&record, &error);
+                (record, end)
             }
             Held::Lost => return Ok("lost"),
             Held::GivenUp(record) => (record, StepEnd::Waits(self.pipelines.now(), stopped())),
         };
-        self.end_step(&record, end).await
+        match self.end_step(&record, end).await {
+            // The step would be done again and again, and never end.
+            Err(Unfinished::Refused(error)) => self.end_step(&record, refused(&record, &error)).await,
+            ended => ended,
+        }
     }
 
     async fn work_on(&self, record: &PipelineRecord) -> Result<StepEnd, MediaError> {
@@ -207,6 +211,12 @@ impl Steps {
         let now = self.pipelines.now();
         now.checked_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX)
     }
+}
+
+/// The end of a step whose work or whose effect the database refuses.
+fn refused(record: &PipelineRecord, error: &MediaError) -> StepEnd {
+    tracing::error!(%error, book.id = %record.book, step = %record.step, "a step of a book failed");
+    StepEnd::Failed(Cause::new(codes::INTERNAL, error.to_string()))
 }
 
 /// Why work was given back.

@@ -37,6 +37,12 @@ impl WindowEnd {
     }
 }
 
+/// The end of a window whose work or whose text the database refuses.
+fn refused(window: &WindowRecord, error: &MediaError) -> WindowEnd {
+    tracing::error!(%error, book.id = %window.book, window = window.n, "a window of a book failed");
+    WindowEnd::Failed(Cause::new(codes::INTERNAL, error.to_string()))
+}
+
 /// What is known of a window before it is decoded.
 fn ahead<'a>(window: &WindowRecord, pipeline: &'a PipelineRecord) -> WindowAhead<'a> {
     WindowAhead {
@@ -55,14 +61,15 @@ impl Steps {
         let end = match self.hold_window(&window, work).await {
             Held::Done((), Ok(end)) => end,
             Held::Done((), Err(Unfinished::Stopped)) => return Err(Unfinished::Stopped),
-            Held::Done((), Err(Unfinished::Refused(error))) => {
-                tracing::error!(%error, book.id = %window.book, window = window.n, "a window of a book failed");
-                WindowEnd::Failed(Cause::new(codes::INTERNAL, error.to_string()))
-            }
+            Held::Done((), Err(Unfinished::Refused(error))) => refused(&window, &error),
             Held::Lost => return Ok("lost"),
             Held::GivenUp(()) => WindowEnd::Waits(self.pipelines.now(), stopped()),
         };
-        self.end_window(&window, end).await
+        match self.end_window(&window, end).await {
+            // The window would be done, and paid for, again and again.
+            Err(Unfinished::Refused(error)) => self.end_window(&window, refused(&window, &error)).await,
+            ended => ended,
+        }
     }
 
     async fn end_window(&self, window: &WindowRecord, end: WindowEnd) -> Work<&'static str> {
