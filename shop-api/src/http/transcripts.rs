@@ -82,7 +82,7 @@ fn pieces(
             return None;
         }
         let piece = rest.split_to(rest.len().min(PIECE));
-        Some((Ok(piece), (rest, unread)))
+        Some((Ok::<_, Infallible>(piece), (rest, unread)))
     })
 }
 
