@@ -33,7 +33,8 @@ impl Shop {
     /// `wait`; the work goes on after it, and the book is `processing`.
     ///
     /// # Errors
-    /// `UploadIncomplete`, `EmptyUpload`, `Sound` with the code of the refusal: the upload and its bytes are deleted then.
+    /// `UploadIncomplete`, `EmptyUpload`, `Sound` with the code of the refusal: the upload and its bytes are deleted then. `Unavailable` while
+    /// another instance reads the file, if the book has an older one.
     pub async fn finish_upload(&self, id: UploadId, wait: Duration) -> Result<Book, ShopError> {
         let upload = self.upload(id).await?;
         let book = upload.book;
@@ -131,7 +132,13 @@ impl Shop {
             return Err(self.not_finished(upload, &book, failure).await?);
         }
         if !self.claim(&book).await? {
-            return Ok(book);
+            if matches!(book.status, BookStatus::Draft | BookStatus::Processing) {
+                return Ok(book);
+            }
+            // It keeps its status and its old file meanwhile, so nothing else tells that the new one is not its file yet.
+            return Err(ShopError::Unavailable(
+                "another request or instance reads the new file of this book".to_owned(),
+            ));
         }
         let drafts = [BookStatus::Draft];
         self.database().set_book_status(book.id, &drafts, BookStatus::Processing, None, self.now()).await?;

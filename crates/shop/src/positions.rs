@@ -23,14 +23,14 @@ impl Shop {
     }
 
     /// Records where the viewer stopped. Returns the position in force, which is another one when a later event is known. A time in the
-    /// future counts as now, one before 1970 as 1970, and a position after the end as the end.
+    /// future counts as now, one before 1970 as the beginning of 1970, and a position after the end as the end.
     ///
     /// # Errors
     /// `NotBought` for a book that it has not bought.
     pub async fn put_position(&self, viewer: &Viewer, book: BookId, position: Position) -> Result<Position, ShopError> {
         let (user, duration) = self.listener(viewer, book).await?;
-        // The databases have no time of thousands of years ago.
-        let event_time = position.event_time.max(Timestamp::UNIX_EPOCH).min(self.now());
+        // Not every database has the years of long ago that a client may send.
+        let event_time = position.event_time.min(self.now()).max(Timestamp::UNIX_EPOCH);
         let position = Position { at: position.at.min(duration), event_time };
         self.database().put_position(user, book, &position).await?.ok_or(NO_BOOK)
     }

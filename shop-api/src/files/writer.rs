@@ -59,6 +59,8 @@ pub struct Writer {
     unrecorded: Vec<PartFacts>,
     /// Durable bytes.
     recorded: u64,
+    /// The writer whose tail is not needed any more when this one has recorded something.
+    old_tail: Option<i64>,
 }
 
 impl Writer {
@@ -80,7 +82,7 @@ impl Writer {
         let record = taken(database, id, now).await?;
         check(&record, offset, length, most)?;
         let multipart = multipart(database, media, &record).await?;
-        let tail = tail(media, &record, &multipart).await?;
+        let tail = tail(database, media, &record, &multipart, now).await?;
         let parts_hash = hash_state(&record)?;
         let mut part = BytesMut::with_capacity(PART.min(capacity(most, offset, tail.len())));
         part.extend_from_slice(&tail);
@@ -93,6 +95,7 @@ impl Writer {
             hash: parts_hash.clone(),
             hashed: 0,
             unrecorded: Vec::new(),
+            old_tail: record.tail_writer,
             record,
             multipart,
             commit,
@@ -209,7 +212,16 @@ impl Writer {
             return Err(FileError::TakenOver.into());
         }
         self.recorded = progress.offset;
+        self.delete_old_tail().await;
         Ok(())
+    }
+
+    /// Each request of a client that sends small pieces would leave up to a part until the upload ends.
+    async fn delete_old_tail(&mut self) {
+        let Some(writer) = self.old_tail.take() else { return };
+        if let Err(error) = self.shop.media().delete_tail(&self.record.key, &self.multipart, writer).await {
+            tracing::debug!(upload.id = %self.record.id, %error, "an old tail is deleted with its upload");
+        }
     }
 }
 
@@ -240,14 +252,17 @@ async fn taken(database: &Relational, id: UploadId, now: Timestamp) -> Result<Me
     }
 }
 
-/// The multipart upload of the media store, which the first writer begins.
+/// The multipart upload of the media store, which the first writer of a byte that counts has begun.
 async fn multipart(
     database: &Relational,
     media: &dyn Media,
     record: &MediaUploadRecord,
 ) -> Result<MultipartId, ApiError> {
-    if let Some(multipart) = &record.multipart {
-        return Ok(multipart.clone());
+    match &record.multipart {
+        // Nothing of it counted, such as the parts of a PUT that broke off. Each try would leave up to a whole file until the upload ends.
+        Some(unused) if record.offset == 0 => media.abort(&record.key, unused).await?,
+        Some(multipart) => return Ok(multipart.clone()),
+        None => {}
     }
     let begun = media.begin(&record.key, &record.content_type).await?;
     if database.set_media_multipart(record.id, record.writer, &begun).await? {
@@ -258,11 +273,23 @@ async fn multipart(
     Err(FileError::TakenOver.into())
 }
 
-/// The bytes after the full parts.
-async fn tail(media: &dyn Media, record: &MediaUploadRecord, multipart: &MultipartId) -> Result<Bytes, ApiError> {
+/// The bytes after the full parts. A newer writer deletes them when it has recorded what follows.
+async fn tail(
+    database: &Relational,
+    media: &dyn Media,
+    record: &MediaUploadRecord,
+    multipart: &MultipartId,
+    now: Timestamp,
+) -> Result<Bytes, ApiError> {
     let Some(writer) = record.tail_writer.filter(|_| record.tail > 0) else { return Ok(Bytes::new()) };
     let stored = media.tail(&record.key, multipart, writer).await?;
-    stored.filter(|tail| tail.len() as u64 == record.tail).ok_or_else(|| lost(record, "the tail of its parts"))
+    if let Some(tail) = stored.filter(|tail| tail.len() as u64 == record.tail) {
+        return Ok(tail);
+    }
+    match database.media_upload(record.id, now).await? {
+        Some(row) if row.writer == record.writer => Err(lost(record, "the tail of its parts")),
+        _ => Err(FileError::TakenOver.into()),
+    }
 }
 
 fn hash_state(record: &MediaUploadRecord) -> Result<HashState, ApiError> {
@@ -303,7 +330,7 @@ pub async fn finish(shop: &Shop, id: UploadId) -> Result<(u64, [u8; 32]), ApiErr
     if record.offset != stored {
         return Err(FileError::TakenOver.into());
     }
-    let rest = joined(database, media, &record).await?;
+    let rest = joined(database, media, &record, now).await?;
     let sha256 = hash_state(&record)?.finish(&rest);
     let expires_at = shop.upload_expires_at();
     if database.complete_media_upload(id, record.writer, &sha256, stored, expires_at).await? {
@@ -313,12 +340,17 @@ pub async fn finish(shop: &Shop, id: UploadId) -> Result<(u64, [u8; 32]), ApiErr
 }
 
 /// Joins the parts to the object, if that was not done before. Returns the bytes after the full parts.
-async fn joined(database: &Relational, media: &dyn Media, record: &MediaUploadRecord) -> Result<Bytes, ApiError> {
+async fn joined(
+    database: &Relational,
+    media: &dyn Media,
+    record: &MediaUploadRecord,
+    now: Timestamp,
+) -> Result<Bytes, ApiError> {
     if media.head(&record.key).await?.is_some_and(|object| object.bytes == record.offset) {
         return read_rest(media, record).await;
     }
     let multipart = record.multipart.as_ref().ok_or_else(|| lost(record, "the id of its parts"))?;
-    let rest = tail(media, record, multipart).await?;
+    let rest = tail(database, media, record, multipart, now).await?;
     let mut parts = database.media_upload_parts(record.id).await?;
     if !rest.is_empty() {
         parts.push(media.put_part(&record.key, multipart, record.next_number, rest.clone()).await?);

@@ -52,6 +52,14 @@ async fn the_latest_event_is_the_position() {
         ann.send(Method::PUT, &path, Some(json!({"position_ms": 1, "event_time": "2999-01-01T00:00:00Z"}))).await;
     assert!(stored["event_time"].as_str().unwrap() < "2999", "{stored}");
 
+    let persuasion = on_sale(&shop.database, "Persuasion", 1_299).await;
+    ann.put(&format!("/v1/cart/{persuasion}")).await;
+    ann.shop().checkout(ann.call(())).await.unwrap();
+    // PostgreSQL has no such year.
+    let ancient = json!({"position_ms": 7, "event_time": "-009000-01-01T00:00:00Z"});
+    let (status, stored) = ann.send(Method::PUT, &format!("/v1/books/{persuasion}/position"), Some(ancient)).await;
+    assert_eq!((status, stored), (200, json!({"position_ms": 7, "event_time": "1970-01-01T00:00:00Z"})));
+
     for body in [
         json!({"position_ms": -1}),
         json!({"position_ms": 1.5}),

@@ -107,7 +107,7 @@ pub struct TestShop {
     channel: Channel,
     announced: CancellationToken,
     running: Option<JoinHandle<anyhow::Result<()>>>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Drop for TestShop {
@@ -187,7 +187,7 @@ impl TestShop {
         });
         let channel = Endpoint::from_shared(format!("http://{grpc}")).unwrap().connect_lazy();
         let running = Some(running);
-        Self { url, grpc, clock, mails, database, accounts, channel, announced, running, _folder: folder }
+        Self { url, grpc, clock, mails, database, accounts, channel, announced, running, folder }
     }
 
     /// A connection, which all clients of this test share.
@@ -246,6 +246,14 @@ impl TestShop {
         client.ready().await.map_err(|error| Status::unknown(error.to_string()))?;
         let codec = tonic_prost::ProstCodec::<M, ()>::default();
         client.unary(request, path.parse().unwrap(), codec).await.map(drop)
+    }
+
+    /// The files of unfinished uploads in the media store whose names begin so: `part-`, `tail-`.
+    pub fn unfinished(&self, prefix: &str) -> Vec<String> {
+        let uploads = std::fs::read_dir(self.folder.path().join("media/unfinished")).unwrap().flatten();
+        // An upload may end meanwhile.
+        let files = uploads.filter_map(|upload| std::fs::read_dir(upload.path()).ok()).flatten().flatten();
+        files.filter_map(|file| file.file_name().into_string().ok()).filter(|name| name.starts_with(prefix)).collect()
     }
 
     /// Stops the service like a signal.

@@ -78,6 +78,20 @@ async fn patches_of_any_size_make_progress() {
 }
 
 #[tokio::test]
+async fn many_small_patches_take_the_room_of_one() {
+    let (shop, admin) = with_admin().await;
+    let recording = wav(50_000);
+    let upload = Upload::begin(&shop, &admin, recording.len()).await;
+    for at in (0..40_000).step_by(10_000) {
+        upload.append(at, &recording[at..at + 10_000]).await;
+        assert_eq!(shop.unfinished("tail-").len(), 1, "{at}");
+    }
+    upload.append(40_000, &recording[40_000..]).await;
+    upload.complete(&admin).await;
+    assert_eq!(stored(&shop, &admin, &upload.book).await, (etag(&recording), recording));
+}
+
+#[tokio::test]
 async fn a_wrong_checksum_changes_nothing() {
     let (shop, admin) = with_admin().await;
     let recording = wav(PART + 1_000);
@@ -207,6 +221,31 @@ async fn a_put_stores_the_whole_file_or_nothing() {
     let put = http.put(&url).body(recording.clone()).send().await.unwrap();
     assert_eq!((put.status(), put.headers()["etag"].to_str().unwrap()), (StatusCode::OK, etag(&recording).as_str()));
     assert_eq!(refusal(http.put(&url).body(recording.clone())).await, refused(409, "upload_complete"));
+    upload.complete(&admin).await;
+    assert_eq!(stored(&shop, &admin, &upload.book).await, (etag(&recording), recording));
+}
+
+#[tokio::test]
+async fn a_put_that_breaks_off_again_and_again_takes_the_room_of_one() {
+    let (shop, admin) = with_admin().await;
+    let recording = wav(PART + 2_222);
+    let upload = Upload::begin(&shop, &admin, recording.len()).await;
+    let head = format!("PUT {} HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", upload.path, recording.len());
+    let mut before = Vec::new();
+    for _ in 0..3 {
+        let put = begin(&shop.url, &head, &recording[..PART + 1]).await;
+        eventually("its part is the only one", async || {
+            let parts = shop.unfinished("part-");
+            parts.len() == 1 && parts != before
+        })
+        .await;
+        before = shop.unfinished("part-");
+        drop(put);
+    }
+    let url = format!("{}{}", shop.url, upload.path);
+    let put = reqwest::Client::new().put(&url).body(recording.clone()).send().await.unwrap();
+    assert_eq!(put.status(), StatusCode::OK);
+    assert_eq!(shop.unfinished("part-"), Vec::<String>::new());
     upload.complete(&admin).await;
     assert_eq!(stored(&shop, &admin, &upload.book).await, (etag(&recording), recording));
 }

@@ -48,6 +48,20 @@ async fn a_crash_before_the_audio_pipeline_does_not_leave_it_out() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_file_is_not_called_done_while_another_instance_reads_it() {
+    let shop = TestShop::new().await;
+    let id = shop.book("Emma", 999).await;
+    let upload = shop.upload(id, &wav(3)).await;
+    // As a claim of an instance that died.
+    assert!(shop.database.claim_book_work(id, 0, shop.one.now() + Duration::from_secs(300)).await.unwrap());
+    assert_eq!(code(shop.finish(upload).await), Some("unavailable"));
+    shop.clock.advance(Duration::from_secs(301));
+    let book = shop.finish(upload).await.unwrap();
+    assert_eq!((book.status, book.duration), (BookStatus::Ready, Some(Duration::from_secs(3))));
+    shop.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_book_in_work_without_a_file_becomes_a_draft() {
     let shop = TestShop::new().await;
     let id = shop.draft("Emma", 999).await;

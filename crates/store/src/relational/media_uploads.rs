@@ -22,7 +22,7 @@ use rows::{columns, number, read};
 
 pub use records::{MediaUploadRecord, MediaUploadState, NewMediaUpload, UploadProgress};
 
-/// Maximum number of uploads of an installation. Of requests at the same time a few may exceed it.
+/// Maximum number of uploads of an installation whose files no book has. Of requests at the same time a few may exceed it.
 pub const MAX_OPEN_UPLOADS: u32 = 1_000;
 
 const DELETE: &str = "DELETE FROM media_uploads WHERE id = $1";
@@ -31,7 +31,9 @@ impl Relational {
     /// Begins an upload. `false` if there are [`MAX_OPEN_UPLOADS`] already.
     pub async fn begin_media_upload(&self, new: &NewMediaUpload, now: Timestamp) -> Result<bool, StoreError> {
         let mut transaction = self.begin().await?;
-        let sql = "SELECT count(*) AS uploads FROM media_uploads";
+        // One whose file a book has stays until it expires, for a client that asks again; it keeps nobody from the next one.
+        let sql = "SELECT count(*) AS uploads FROM media_uploads \
+                   WHERE NOT EXISTS (SELECT 1 FROM assets a WHERE a.media_key = media_uploads.object_key)";
         let uploads: i64 = transaction.row(sql, values![]).await?.map_or(Ok(0), |row| row.get("uploads"))?;
         if uploads >= i64::from(MAX_OPEN_UPLOADS) {
             return Ok(false);
@@ -192,7 +194,7 @@ impl Relational {
         rows.iter().map(|row| Ok(UploadId::from_uuid(row.get("id")?))).collect()
     }
 
-    /// The keys of all uploads, which are about [`MAX_OPEN_UPLOADS`] at most.
+    /// The keys of all uploads: about [`MAX_OPEN_UPLOADS`] at most, and those of the last day that became files of books.
     pub(crate) async fn media_upload_keys(&self) -> Result<Vec<MediaKey>, StoreError> {
         let rows = self.rows("SELECT object_key FROM media_uploads", values![]).await?;
         rows.iter().map(rows::key).collect()

@@ -53,6 +53,7 @@ macro_rules! for_each_guarantee {
             media_uploads::of_two_writers_of_an_upload_the_later_one_records,
             media_uploads::an_offset_follows_from_what_is_recorded,
             media_uploads::a_complete_upload_takes_nothing_more,
+            media_uploads::an_upload_that_became_the_file_of_a_book_keeps_no_other_out,
             media_uploads::an_expired_upload_ends_in_the_media_store_too,
             media_uploads::the_object_of_an_ended_upload_is_deleted,
             pipelines::a_pipeline_is_changed_from_the_revision_that_was_seen,

@@ -2,12 +2,15 @@
 
 use contracts::{AssetKind, BookId, UploadId};
 use jiff::{SignedDuration, Timestamp};
+use store::relational::AssetRecord;
 use store::{
-    MediaKey, MediaUploadRecord, MediaUploadState, MultipartId, NewMediaUpload, PART_BYTES, PartFacts, Relational,
-    UploadProgress, end_media_upload, media_folder, sweep_media,
+    MAX_OPEN_UPLOADS, MediaKey, MediaUploadRecord, MediaUploadState, MultipartId, NewMediaUpload, PART_BYTES,
+    PartFacts, Relational, UploadProgress, end_media_upload, media_folder, sweep_media,
 };
 use tempfile::TempDir;
 
+use super::shop_books::sell;
+use super::shop_files::{file, put};
 use crate::relational::{TwoStores, add, later, now};
 
 fn new() -> NewMediaUpload {
@@ -138,6 +141,22 @@ pub async fn a_complete_upload_takes_nothing_more(stores: &TwoStores) {
     assert_eq!(store.take_media_upload(id, now()).await.unwrap(), None);
     let more = progress(vec![part(9, 8)], 18, 0);
     assert!(!store.append_media_upload(id, upload.writer, &more).await.unwrap());
+}
+
+pub async fn an_upload_that_became_the_file_of_a_book_keeps_no_other_out(stores: &TwoStores) {
+    let store = &stores.one;
+    let book = sell(store, "Emma").await.id;
+    let key = MediaKey::new(book, AssetKind::Master);
+    assert!(store.begin_media_upload(&NewMediaUpload { book, key, ..new() }, now()).await.unwrap());
+    for _ in 1..MAX_OPEN_UPLOADS {
+        begun(store).await;
+    }
+    assert!(!stores.other.begin_media_upload(&new(), now()).await.unwrap(), "there are as many as there may be");
+
+    put(store, &AssetRecord { key, ..file(book, AssetKind::Master) }).await;
+
+    begun(&stores.other).await;
+    assert!(!store.begin_media_upload(&new(), now()).await.unwrap());
 }
 
 /// A media store with an upload of one part.
