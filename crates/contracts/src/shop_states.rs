@@ -92,7 +92,7 @@ named!(
         Paid => "paid",
         /// Not paid, and never will be.
         Declined => "declined",
-        /// Its books are taken back, and the money is being paid back.
+        /// The user has lost its books, and the money is being paid back.
         Refunding => "refunding",
         /// The money is paid back.
         Refunded => "refunded",

@@ -11,7 +11,7 @@ use settings::{bytes, duration};
 pub enum MediaLinks {
     /// Through this service. A link ends within a second with a refund or its user.
     Proxy,
-    /// From the media store itself, by presigned addresses. They cannot be taken back before they expire. A folder has none: its files
+    /// From the media store itself, by presigned addresses. They cannot be revoked before they expire. A folder has none: its files
     /// go through this service.
     Direct,
 }
@@ -28,7 +28,7 @@ pub struct ShopArgs {
         value_parser = bytes::<u64>(1 << 20..=64 << 30))]
     pub shop_book_bytes: u64,
 
-    /// How buyers get files: `proxy` through this service, or `direct` from S3 by addresses that cannot be taken back for ten minutes
+    /// How buyers get files: `proxy` through this service, or `direct` from S3 by addresses that cannot be revoked for ten minutes
     #[arg(long, env = "SIGHTLINE_MEDIA_LINKS", default_value = "proxy", value_enum, value_name = "HOW")]
     pub media_links: MediaLinks,
 

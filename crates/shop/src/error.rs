@@ -40,7 +40,7 @@ pub enum ShopError {
     /// Nothing of this kind has the id, or the caller may not see it.
     #[error("there is no such {0}")]
     NotFound(&'static str),
-    /// A link is forged, expired or taken back. One error for all, so that it tells nothing.
+    /// A link is forged, expired or revoked. One error for all, so that it tells nothing.
     #[error("this link is not valid, or no longer; request another one")]
     LinkInvalid,
     /// An upload has ended.

@@ -1,7 +1,7 @@
 //! Links to files: a token that this service serves, or a presigned address of the media store.
 //!
 //! A link is made for a user who may read the file now. A token is checked again with each use: the signature without a query, then
-//! whether the user is enabled and still has the book. A presigned address cannot be taken back: the price of the setting `direct`.
+//! whether the user is enabled and still has the book. A presigned address cannot be revoked: the price of the setting `direct`.
 
 use accounts::{LinkKind, SecretText};
 use contracts::{AssetKind, BookId, BookStatus};
@@ -61,7 +61,7 @@ impl Shop {
     /// The file that the token of a link names.
     ///
     /// # Errors
-    /// `LinkInvalid` for a token that is forged, expired or taken back, whatever the reason.
+    /// `LinkInvalid` for a token that is forged, expired or revoked, whatever the reason.
     pub async fn open_link(&self, token: &str) -> Result<Opened, ShopError> {
         let link = self.0.accounts.verify_link::<MediaGrant>(LinkKind::Media, token).await?;
         let MediaGrant { book, asset } = link.grant;

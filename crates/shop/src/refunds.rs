@@ -1,4 +1,4 @@
-//! Refunds: the books are taken back at once, then the money is given back. A crash in between is finished by the reconciler.
+//! Refunds: the user loses the books at once, then the money is given back. A crash in between is finished by the reconciler.
 
 use accounts::Actor;
 use contracts::{OrderId, OrderStatus};
@@ -35,7 +35,7 @@ impl Shop {
         work.await.map_err(|error| ShopError::Internal(format!("a refund ended: {error}")))?
     }
 
-    /// Gives the money of an order back whose books were taken back. Returns the order, `refunding` when the provider has no answer.
+    /// Gives the money of an order back whose books the user has lost. Returns the order, `refunding` when the provider has no answer.
     pub(crate) async fn finish_refund(&self, order: &OrderRecord) -> Result<OrderRecord, ShopError> {
         if order.status != OrderStatus::Refunding {
             return Ok(order.clone());

@@ -50,7 +50,7 @@ async fn a_refund_without_an_answer_is_finished_later() {
         shop.payments.behave(behaviour);
         let refunding = shop.hasty.refund(order.id, "asked for it", &shop.actor).await.unwrap();
         assert_eq!(refunding.status, OrderStatus::Refunding, "{behaviour:?}");
-        assert!(shop.bought(user).await.is_empty(), "the book is taken back first");
+        assert!(shop.bought(user).await.is_empty(), "the book is revoked first");
     }
     shop.payments.behave(MockBehaviour::Pay);
     shop.work_after(Duration::from_secs(120)).await;

@@ -1,4 +1,4 @@
-//! Refunds: first the books are taken back, then the money is paid back, and then that is recorded. A task finishes what was begun.
+//! Refunds: first the user loses the books, then the money is paid back, and then that is recorded. A task finishes what was begun.
 
 use contracts::{OrderId, OrderStatus, UserId, whole_microseconds};
 use jiff::Timestamp;
@@ -14,7 +14,7 @@ use crate::{PageCursor, StoreError};
 /// The outcome of beginning a refund.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RefundOutcome {
-    /// The books are taken back; now pay back the money.
+    /// The user has lost the books; now pay back the money.
     Begun(OrderRecord),
     /// It was begun before, and may be ended.
     Already(OrderRecord),

@@ -185,7 +185,7 @@ async fn run_kept_orders(store: &Relational, user: UserId) {
     assert!(store.kept_order(kept[1].id).await.unwrap().is_some());
 }
 
-/// No call gives a user a book twice, so the first entitlement is taken away behind them.
+/// No call gives a user a book twice, so the first entitlement is revoked behind them.
 async fn a_book_of_two_paid_orders_stays_until_both_are_refunded(store: &Relational) {
     store.migrate().await.unwrap();
     let (user, book, now) = (add_user(store, "ann").await, add_book(store, &[]).await, Timestamp::now());
