@@ -2,6 +2,7 @@
 # `make docker-go-test` and `make k6` run them.
 # shellcheck shell=bash
 
+default_settings
 unset SECRETS_DIR
 # For `show_failure`.
 export MAIL_SINK=/sink

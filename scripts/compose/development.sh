@@ -3,6 +3,7 @@
 
 # Kafdrop's image cannot be had where this check runs, so the list of topics stands for it.
 services=(demo ingest-api detector-worker indexer alert-stream faces shop-api)
+default_settings
 unset SECRETS_DIR
 export DETECTIONS_PER_SECOND=20
 use "$root/compose.yaml"

@@ -7,13 +7,17 @@ source "$(dirname "${BASH_SOURCE[0]}")/../stream.sh"
 settings_of_compose() { sed --quiet --regexp-extended 's/^#?([A-Z_]+)=.*/\1/p' "$root/.env.example"; }
 
 work=$(mktemp -d)
-# No setting of the caller reaches compose or our programs, and no .env of the checkout. files.sh checks that .env.example has every
-# name of the compose files.
-for name in COMPOSE_PROJECT_NAME $(settings_of_compose) "${!SIGHTLINE_@}"; do
-  case $name in SIGHTLINE_CACHE | SIGHTLINE_MODELS_DIR | SIGHTLINE_ORT_DYLIB_PATH | SIGHTLINE_SAMPLES_DIR) ;; *) unset "$name" ;; esac
-done
-export SIGHTLINE_IMAGE=sightline:check SIGHTLINE_CAMERA_IMAGE=sightline-camera:check
-export COMPOSE_DISABLE_ENV_FILE=1 SECRETS_DIR=$work/secrets TLS_DIR=$work/certs
+# default_settings: those of a new project. No setting of the caller, or of a part before, reaches compose or our programs, and no .env of
+# the checkout. files.sh checks that .env.example has every name of the compose files.
+default_settings() {
+  local name
+  for name in COMPOSE_PROJECT_NAME COMPOSE_FILE $(settings_of_compose) "${!SIGHTLINE_@}"; do
+    case $name in SIGHTLINE_CACHE | SIGHTLINE_MODELS_DIR | SIGHTLINE_ORT_DYLIB_PATH | SIGHTLINE_SAMPLES_DIR) ;; *) unset "$name" ;; esac
+  done
+  export SIGHTLINE_IMAGE=sightline:check SIGHTLINE_CAMERA_IMAGE=sightline-camera:check
+  export COMPOSE_DISABLE_ENV_FILE=1 SECRETS_DIR=$work/secrets TLS_DIR=$work/certs
+}
+default_settings
 export docker=$root/docker
 # Of the project that runs, for `call`.
 export address='' token=''

@@ -12,7 +12,7 @@ for dashboard in "$docker"/monitoring/grafana/dashboards/*.json; do
     || fail "$dashboard is no dashboard"
 done
 
-export SECRETS_DIR=$work/secrets
+default_settings
 "$root/scripts/compose-secrets" "$SECRETS_DIR"
 # A start script of PostgreSQL that takes longer than the health check's first looks: its temporary server must not count as healthy.
 echo 'sleep 8' >"$work/slow.sh"
