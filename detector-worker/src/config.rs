@@ -128,7 +128,7 @@ impl Config {
     /// How images are decoded and go through the detectors.
     pub fn pipeline(&self, frames: &FrameArgs) -> PipelineSettings {
         PipelineSettings {
-            inference: self.inference.settings(self.models.execution_provider),
+            inference: self.inference.settings(self.models.onnx.execution_provider),
             decode_threads: self.inference.decode_threads(),
             max_pixels: frames.max_frame_pixels,
             pixel_budget: self.capacity.worker_pixels,

@@ -132,7 +132,7 @@ async fn identifier(
     let (spec, model) = opened.map_or_else(|| make(None), Ok).context("SIGHTLINE_FACES_LIVE")?;
     *face = spec;
     let identifier = FaceIdentifier::new(galleries.clone(), &model, identity.faces_live_false_matches)?;
-    let settings = config.inference.settings(config.models.execution_provider);
+    let settings = config.inference.settings(config.models.onnx.execution_provider);
     Ok(Some(identifier.with_other_models(settings, move |model| Ok(make(Some(model))?.0))))
 }
 

@@ -68,12 +68,12 @@ pub struct SharedArgs {
 impl SharedArgs {
     /// One session, because most of the time nobody waits for a second one. It has the threads of all, because a caller waits for it.
     pub(crate) fn inference(&self) -> InferenceArgs {
-        self.inference.in_one_session(self.models.execution_provider)
+        self.inference.in_one_session(self.models.onnx.execution_provider)
     }
 
     pub(crate) fn pipeline(&self) -> PipelineSettings {
         PipelineSettings {
-            inference: self.inference().settings(self.models.execution_provider),
+            inference: self.inference().settings(self.models.onnx.execution_provider),
             decode_threads: self.inference.decode_threads(),
             max_pixels: self.frames.max_frame_pixels,
             // One image of the largest size at a time.

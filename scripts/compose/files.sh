@@ -26,7 +26,7 @@ combinations=(
   "$docker/compose.yaml $docker/compose.dev.yaml $docker/compose.shop-demo.yaml"
 )
 # Each of these is added to each of the first six.
-for extra in monitoring gpu cameras faces-live faces-uploads "monitoring gpu cameras faces-live faces-uploads"; do
+for extra in monitoring gpu cameras faces-live faces-uploads audio "monitoring gpu cameras faces-live faces-uploads audio"; do
   for number in 0 1 2 3 4 5; do
     added=${combinations[number]}
     for file in $extra; do
@@ -95,7 +95,7 @@ ok ".env.example, .env.local and .env.prod are valid and have no secret"
 grep --only-matching --no-filename --extended-regexp 'sightline_[a-z_]+' "$docker/monitoring/alerts.yaml" "$docker"/monitoring/grafana/dashboards/*.json \
   | sed 's/_bucket$//' | sort --unique >"$work/metrics"
 while read -r metric; do
-  grep --quiet --recursive --include='*.rs' "\"$metric\"" "$root"/{ingest-api,detector-worker,faces,indexer,alert-stream,shop-api}/src "$root"/crates/*/src \
+  grep --quiet --recursive --include='*.rs' "\"$metric\"" "$root"/{ingest-api,detector-worker,faces,indexer,alert-stream,shop-api,audio-worker}/src "$root"/crates/*/src \
     || fail "no program exports $metric"
 done <"$work/metrics"
 ok "$(wc -l <"$work/metrics") metrics of alert rules and panels are exported"

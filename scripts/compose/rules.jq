@@ -1,11 +1,11 @@
 # The rules of docs/DEPLOY.md for `docker compose config --format json`. Prints a line for each service that breaks one.
-def once: .key | IN("preflight", "secrets", "certs", "mongodb-init", "migrate", "topics", "database-roles");
+def once: .key | IN("preflight", "secrets", "certs", "mongodb-init", "migrate", "topics", "database-roles", "audio-models");
 # Secrets that docs/DEPLOY.md makes by a step of its own, in development too.
 def made_by_a_step: IN("camera_token", "grafana_password");
 # The address with which a service connects to the database. In development the volume has all of them.
 def database_url: .value.environment.SIGHTLINE_DATABASE_URL_FILE // "" | ltrimstr("/run/secrets/");
 def database_url_of: {
-  "ingest-api": "database_url", "shop-api": "database_url", "migrate": "database_url", "dev": "database_url",
+  "audio-worker": "database_url", "ingest-api": "database_url", "shop-api": "database_url", "migrate": "database_url", "dev": "database_url",
   "alert-stream": "verifier_database_url", "faces": "faces_database_url", "detector-worker": "worker_database_url"
 };
 def values: (.value.environment // {}) | to_entries[] | select(.value != null) | .value |= tostring;
@@ -23,7 +23,7 @@ def broken($development):
   if (once or .key == "dev" | not) and .value.healthcheck.test == null then "no health check" else empty end,
   if (.value.healthcheck.test // []) | join(" ") | test("mongosh|kafka-") then "its check starts Java or Node" else empty end,
   if .value.image // "" | test(":(latest|[0-9]+)$|^[^:]*$") then "a floating image" else empty end,
-  if (.value.image | IN("sightline:dev", "sightline-camera:dev")) and .value.pull_policy != "never"
+  if (.value.image | IN("sightline:dev", "sightline-camera:dev", "sightline-audio-models:dev")) and .value.pull_policy != "never"
   then "our image would be looked for in a registry" else empty end,
   if any(values; is_password) then "a password in its settings" else empty end,
   if (.key | IN("mongodb", "postgres", "redis")) and ((.value.ports // []) != [] or (.value.networks | keys) != ["data"])
@@ -37,8 +37,15 @@ def broken($development):
       or .value.read_only != true or .value.cap_drop != ["ALL"]
       or any(.value.environment | keys[]; test("KAFKA")) != $uploads)
   then "what decodes foreign images has more than it needs" else empty end,
-  if .key == "shop-api" and ((.value.networks | keys) != ["data", "edge"] or .value.read_only != true or .value.cap_drop != ["ALL"]
-    or any(.value.environment | keys[]; test("KAFKA|MONGODB|BLOB")))
+  # With compose.audio.yaml it reads the log, and otherwise it cannot reach it.
+  if .key == "shop-api" and ((.value.environment | has("SIGHTLINE_AUDIO")) as $audio
+    | (.value.networks | keys) != (if $audio then ["bus", "data", "edge"] else ["data", "edge"] end)
+      or .value.read_only != true or .value.cap_drop != ["ALL"]
+      or any(.value.environment | keys[]; test("KAFKA")) != $audio
+      or any(.value.environment | keys[]; test("MONGODB|BLOB")))
+  then "what decodes foreign recordings has more than it needs" else empty end,
+  if .key == "audio-worker" and ((.value.ports // []) != [] or .value.read_only != true or .value.cap_drop != ["ALL"]
+    or any(.value.environment | keys[]; test("MONGODB|BLOB|REDIS|ADMIN_TOKEN")))
   then "what decodes foreign recordings has more than it needs" else empty end,
   if database_url as $url | $url != "" and $url != database_url_of[.key]
   then "it connects to the database with another role than its own" else empty end,

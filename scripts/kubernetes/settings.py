@@ -29,7 +29,7 @@ CREDENTIALS = {
 }
 MOUNTED = {
     "/etc/sightline/topics.yaml": ROOT / "topics.yaml",
-    "/etc/models/models.yaml": ROOT / "crates/vision/models.yaml",
+    "/etc/models/models.yaml": ROOT / "crates/models/models.yaml",
 }
 
 

@@ -18,6 +18,9 @@ mod catalogue;
 mod orders;
 pub mod pipeline;
 mod positions;
+mod providers;
+mod search;
+mod transcripts;
 mod uploads;
 mod views;
 
@@ -30,13 +33,18 @@ use api_kit::ApiState;
 use api_kit::client_origin::ProxyNetwork;
 use api_kit::upload::{BodyLimits, BytesInFlight};
 use contracts::Currency;
+use pipeline::{Pipeline, Watched};
 use shop::Shop;
+use tokio_util::sync::CancellationToken;
 
 use crate::files::Files;
 use crate::{Config, Deps};
 
 pub use catalogue::{BookList, DEFAULT_PAGE, MAX_PAGE};
 pub use orders::MOST_PURCHASES;
+pub use pipeline::Resume;
+pub use search::{DEFAULT_PASSAGES, MAX_PASSAGES};
+pub use transcripts::TranscriptFile;
 pub use uploads::{ForcedStatus, NewUpload};
 
 /// Largest JSON body, in bytes: a description with the escapes of JSON.
@@ -64,6 +72,10 @@ pub struct Inner {
     pub currency: Currency,
     /// Proxies whose word on the client's address is believed.
     pub trusted_proxies: Vec<ProxyNetwork>,
+    /// The work on recordings, if there is any.
+    pipeline: Option<Pipeline>,
+    /// Permits of those who watch it.
+    watched: Watched,
     /// The bytes of JSON bodies in memory.
     bytes_in_flight: BytesInFlight,
 }
@@ -100,7 +112,17 @@ impl App {
             files: Files::new(&config.files, &config.public_url, deps.shop.clone()),
             currency: config.shop.shop_currency,
             trusted_proxies: config.trusted_proxies.clone(),
+            pipeline: deps.audio.as_ref().map(Pipeline::new),
+            watched: Watched::default(),
             bytes_in_flight: BytesInFlight::new(BYTES_IN_FLIGHT, JSON_BYTES, gauge),
         }))
+    }
+
+    /// Follows the progress of books until `stop`, for those who wait for it.
+    pub async fn follow_progress(&self, stop: CancellationToken) {
+        match &self.pipeline {
+            Some(pipeline) => pipeline.feed().follow(stop).await,
+            None => stop.cancelled().await,
+        }
     }
 }

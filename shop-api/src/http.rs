@@ -13,6 +13,7 @@ mod orders;
 mod pages;
 mod pipeline;
 mod positions;
+mod providers;
 mod transcripts;
 
 use std::time::Duration;
@@ -51,7 +52,8 @@ pub fn routes() -> Routes {
         .merge(orders::routes())
         .merge(positions::routes())
         .merge(transcripts::routes())
-        .merge(pipeline::routes());
+        .merge(pipeline::routes())
+        .merge(providers::routes());
     let routes = with_timeout(RESPONSE_TIMEOUT, quick)
         .merge(with_timeout(PAYMENT_TIMEOUT, cart::checkout_routes().merge(orders::refund_routes())))
         .merge(with_timeout(WORK_TIMEOUT, pipeline::work_routes()))

@@ -3,7 +3,8 @@
 //! ```text
 //! gRPC (a port of its own) ─┐                       ┌─▶ accounts: users, tokens
 //! grpc-web ─────────────────┼─▶ access ─▶ services ─┼─▶ shop: catalogue, cart, orders, payments
-//! REST ─────────────────────┘                       └─▶ files: uploads, downloads ◀──▶ media store
+//! REST ─────────────────────┘                       ├─▶ files: uploads, downloads ◀──▶ media store
+//!                                                   └─▶ pipeline: media_tasks ──▶ audio-worker ──▶ media_progress
 //! ```
 //!
 //! In: calls of `auth.v1` and `shop.v1`, requests of the REST twins, files. Out: users and tokens, books, orders, files.
@@ -12,6 +13,7 @@
 //! protos, and refused by default ([`grpc`]). Files are never in memory as a whole ([`files`]).
 
 pub mod app;
+mod audio;
 mod config;
 mod error;
 pub mod files;
@@ -42,6 +44,7 @@ use utoipa_axum::router::OpenApiRouter;
 use app::App;
 use grpc::Grpc;
 
+pub use audio::Audio;
 pub use config::{Config, GrpcArgs, ProxyArgs};
 pub use viewer::Viewer;
 
@@ -56,6 +59,8 @@ pub struct Deps {
     pub openid: Option<Arc<Provider>>,
     /// The shop.
     pub shop: Shop,
+    /// The work on recordings; `None` without it.
+    pub audio: Option<Audio>,
     /// Starts the spans of the service.
     pub traces: Traces,
 }
@@ -82,6 +87,7 @@ pub async fn listen(config: &Config, clients: &HttpArgs) -> anyhow::Result<Optio
 /// The service is ready when accounts, shop and media store can be used. Without Redis it counts requests for itself.
 pub fn health(deps: &Deps) -> Health {
     let shop = deps.shop.clone();
+    let bus = deps.audio.as_ref().map(|audio| Arc::clone(&audio.bus));
     Health::default()
         .with_shared("accounts", &deps.accounts, |accounts| async move { accounts.check().await })
         .with_optional_shared("redis", deps.accounts.shared_limits(), |limits| async move { limits.check().await })
@@ -89,6 +95,8 @@ pub fn health(deps: &Deps) -> Health {
             let shop = shop.clone();
             async move { shop.check().await }
         })
+        // Without the log, books are worked on some seconds later.
+        .with_optional_shared("bus", bus, |bus| async move { bus.check().await })
 }
 
 /// Serves the ports and does the shop's regular work until `stop`. A process with several services has [`ShopApi`] instead.
@@ -109,14 +117,15 @@ pub async fn run(config: Config, deps: Deps, ports: Ports, stop: CancellationTok
         }
     };
     let working = async {
-        Box::pin(deps.shop.work(stop.clone())).await;
+        tokio::join!(Box::pin(deps.shop.work(stop.clone())), shop_api.follow_progress(stop.clone()));
         Ok(())
     };
     tokio::try_join!(serving, Box::pin(calls), Box::pin(working))?;
     Ok(())
 }
 
-/// The service without its ports. Clones share the state behind them. A process that has it beside others runs [`Shop::work`] too.
+/// The service without its ports. Clones share the state behind them. A process that has it beside others runs [`Shop::work`] and
+/// [`Self::follow_progress`] too.
 #[derive(Clone)]
 pub struct ShopApi {
     app: App,
@@ -138,6 +147,11 @@ impl ShopApi {
     /// The routes under `/v1/books` and the others of the shop with their part of the OpenAPI document, and those of grpc-web.
     pub fn routes<S: Clone + Send + Sync + 'static>(&self) -> Routes<S> {
         http::routes().with_state(self.app.clone()).merge(OpenApiRouter::from(self.grpc.web_routes()))
+    }
+
+    /// Follows the progress of books until `stop`, for those who wait for it.
+    pub async fn follow_progress(&self, stop: CancellationToken) {
+        self.app.follow_progress(stop).await;
     }
 
     /// Serves the port for gRPC until `stop`. Its health service says what `health` says, and that nothing is served from `leaving` on.

@@ -25,6 +25,7 @@ mod sending;
 mod sign_ins;
 mod slow_connections;
 mod soak;
+mod speech;
 mod sse;
 mod stats;
 mod worker;
@@ -85,6 +86,8 @@ enum Command {
     Downloads(downloads::DownloadsBench),
     /// Pages of a shop with many books, on SQLite and PostgreSQL
     Catalogue(catalogue::CatalogueBench),
+    /// Speech to text: a file from its bytes to its transcript, compared with a bare loop of whisper-rs; two windows at a time
+    Speech(speech::SpeechBench),
     /// Every bench in turn; prints the name of each one that is skipped because its servers or programs are not given
     All(Box<All>),
     #[command(hide = true)]
@@ -125,6 +128,8 @@ struct All {
     downloads: downloads::DownloadsBench,
     #[command(flatten)]
     catalogue: catalogue::CatalogueBench,
+    #[command(flatten)]
+    speech: speech::SpeechBench,
 }
 
 impl Bench {
@@ -149,6 +154,7 @@ impl Bench {
             Command::Faces(bench) => print(&bench.run(&servers, run_length).await?, json),
             Command::Downloads(bench) => print(&bench.run(run_length).await?, json),
             Command::Catalogue(bench) => print(&bench.run(&servers, run_length).await?, json),
+            Command::Speech(bench) => print(&Box::pin(bench.run(run_length)).await?, json),
             Command::Child(child) => child.run().await,
             Command::All(all) => {
                 print_or_name("bus", all.bus.run(&servers, run_length).await, json)?;
@@ -166,7 +172,8 @@ impl Bench {
                 print_or_name("soak", all.soak.run(run_length).await, json)?;
                 print_or_name("faces", all.faces.run(&servers, run_length).await, json)?;
                 print_or_name("downloads", all.downloads.run(run_length).await, json)?;
-                print_or_name("catalogue", all.catalogue.run(&servers, run_length).await, json)
+                print_or_name("catalogue", all.catalogue.run(&servers, run_length).await, json)?;
+                print_or_name("speech", Box::pin(all.speech.run(run_length)).await, json)
             }
         }
     }

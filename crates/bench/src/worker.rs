@@ -86,7 +86,7 @@ impl WorkerBench {
     pub async fn run(&self, servers: &Servers, run_length: RunLength) -> anyhow::Result<Report> {
         let mut report = Report::new("worker");
         let setup = Setup::prepare(self, &servers.kafka, run_length, &mut report)?;
-        if self.models.execution_provider == ExecutionProvider::Cpu {
+        if self.models.onnx.execution_provider == ExecutionProvider::Cpu {
             speed::compare(&setup, &mut report).await?;
             speed::scale(&setup, &mut report).await?;
             resources::sessions(&setup, &mut report).await?;
@@ -125,7 +125,7 @@ impl<'b> Setup<'b> {
         let settings = bench.settings(&models, &detector);
         report.setting("images", described);
         report.setting("model", model.name.clone());
-        report.setting("execution_provider", bench.models.execution_provider.setting());
+        report.setting("execution_provider", bench.models.onnx.execution_provider.setting());
         let model = model.name.clone();
         Ok(Self { bench, kafka, run_length, folder, detector, model, settings, images, count })
     }
@@ -150,13 +150,13 @@ impl WorkerBench {
         let mut settings = vec![
             ("SIGHTLINE_MODELS_DIR", models.display().to_string()),
             ("SIGHTLINE_DETECTORS", detector.to_string()),
-            ("SIGHTLINE_EXECUTION_PROVIDER", self.models.execution_provider.setting().to_owned()),
-            ("SIGHTLINE_GPU_DEVICE", self.models.gpu_device.to_string()),
-            ("SIGHTLINE_ALLOW_NONCOMMERCIAL", self.models.allow_noncommercial.to_string()),
+            ("SIGHTLINE_EXECUTION_PROVIDER", self.models.onnx.execution_provider.setting().to_owned()),
+            ("SIGHTLINE_GPU_DEVICE", self.models.onnx.gpu_device.to_string()),
+            ("SIGHTLINE_ALLOW_NONCOMMERCIAL", self.models.folder.allow_noncommercial.to_string()),
         ];
         let paths = [
-            ("SIGHTLINE_MODELS_FILE", &self.models.models_file),
-            ("SIGHTLINE_ORT_DYLIB_PATH", &self.models.ort_dylib_path),
+            ("SIGHTLINE_MODELS_FILE", &self.models.folder.models_file),
+            ("SIGHTLINE_ORT_DYLIB_PATH", &self.models.onnx.ort_dylib_path),
         ];
         settings
             .extend(paths.into_iter().filter_map(|(name, path)| Some((name, path.as_ref()?.display().to_string()))));

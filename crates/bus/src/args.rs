@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{ArgAction, Args};
 use contracts::Topics;
 use settings::{Check, Secret, SettingErrors, required};
 
@@ -14,6 +14,12 @@ pub struct TopicArgs {
     /// YAML file with the topics' names, partitions and retention; the built-in topics.yaml when not set
     #[arg(long, env = "SIGHTLINE_TOPICS_FILE", value_name = "PATH")]
     pub topics_file: Option<PathBuf>,
+
+    /// Whether audiobooks are transcribed and described. With `off`, nobody creates, opens or expects the topics of audio, and nothing for it
+    /// is downloaded
+    #[arg(long, env = "SIGHTLINE_AUDIO", default_value = "off", action = ArgAction::Set, value_parser = settings::on_off(),
+        value_name = "ON_OFF")]
+    pub audio: bool,
 }
 
 impl TopicArgs {
@@ -22,6 +28,10 @@ impl TopicArgs {
     /// # Errors
     /// When the file cannot be read or is invalid. The message names the setting.
     pub fn load(&self) -> anyhow::Result<Topics> {
+        Ok(self.parse()?.with_audio(self.audio))
+    }
+
+    fn parse(&self) -> anyhow::Result<Topics> {
         let Some(path) = &self.topics_file else {
             return Ok(Topics::parse(contracts::topics::DEFAULT)?);
         };

@@ -54,7 +54,7 @@ use crate::seam::{Acknowledged, Bus, BusError, Consumer, ConsumerOptions, Produc
 /// A durable log in a folder. Dropping it closes it.
 pub struct EmbeddedBus {
     folder: PathBuf,
-    /// In the order of [`TopicRole::ALL`].
+    /// Those in use. They are a beginning of [`TopicRole::ALL`], so each is at the place of its role.
     topics: Vec<Arc<TopicLog>>,
     groups: Arc<Groups>,
     producer: Arc<EmbeddedProducer>,
@@ -72,7 +72,7 @@ struct Running {
 }
 
 struct EmbeddedProducer {
-    /// In the order of [`TopicRole::ALL`].
+    /// Those in use, each at the place of its role.
     topics: Vec<(Arc<TopicLog>, Arc<Queue>)>,
 }
 
@@ -98,8 +98,7 @@ impl EmbeddedBus {
         let options = Options { segment_bytes: options.segment_bytes.min(options.disk_limit / 16), ..options };
         let mut logs = Vec::new();
         let mut appenders = Vec::new();
-        for role in TopicRole::ALL {
-            let topic = topics.get(role);
+        for topic in topics.iter() {
             let options = options.for_topic(topic);
             let directory = folder.join(format!("{}.topic", topic.name));
             let (log, appender) = TopicLog::open(topic, directory, options, Arc::clone(&usage))?;
@@ -151,7 +150,10 @@ impl EmbeddedBus {
     }
 
     fn log(&self, role: TopicRole) -> Result<&Arc<TopicLog>, BusError> {
-        if self.closed.is_cancelled() { Err(BusError::Closed) } else { Ok(&self.topics[role as usize]) }
+        if self.closed.is_cancelled() {
+            return Err(BusError::Closed);
+        }
+        self.topics.get(role as usize).ok_or_else(|| not_used(role))
     }
 
     /// [`Bus::close`] as a function to run on any thread.
@@ -191,7 +193,7 @@ impl Bus for EmbeddedBus {
     }
 
     fn topic(&self, role: TopicRole) -> &str {
-        &self.topics[role as usize].topic.name
+        self.topics.get(role as usize).map_or(role.as_str(), |log| log.topic.name.as_str())
     }
 
     fn producer(&self) -> Arc<dyn Producer> {
@@ -269,7 +271,7 @@ impl Bus for EmbeddedBus {
 
 impl Producer for EmbeddedProducer {
     fn send(&self, role: TopicRole, message: Message) -> Result<Acknowledged, BusError> {
-        let (log, queue) = &self.topics[role as usize];
+        let (log, queue) = self.topics.get(role as usize).ok_or_else(|| not_used(role))?;
         queue.push(&log.topic, message)
     }
 }
@@ -295,6 +297,11 @@ fn oldest_after(log: &TopicLog, next: Option<Vec<i64>>) -> Result<Option<SystemT
         oldest = [oldest, time].into_iter().flatten().min();
     }
     Ok(oldest)
+}
+
+/// The error for a topic that nobody opened.
+fn not_used(role: TopicRole) -> BusError {
+    BusError::Fatal(format!("the topic {role} is not in use; set SIGHTLINE_AUDIO=on"))
 }
 
 fn unusable(path: &Path, error: &std::io::Error) -> BusError {

@@ -34,7 +34,7 @@ pub use seam::{
 
 /// Logs the topics that are used by default because the topics file has no entry for their role.
 fn log_defaulted(topics: &Topics) {
-    for &role in topics.defaulted() {
+    for role in topics.defaulted() {
         let topic = topics.get(role);
         tracing::warn!(
             role = role.as_str(),

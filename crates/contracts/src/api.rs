@@ -1,5 +1,6 @@
 //! Bodies of the HTTP API, for the services and for the command that calls them.
 
+mod audio;
 mod face_model;
 mod faces;
 mod shop;
@@ -20,6 +21,10 @@ use crate::detection::{BoundingBox, Detection, Point};
 use crate::ids::{DetectorName, FrameId, RuleId, StreamName};
 use crate::result::FailureCode;
 
+pub use audio::{
+    PassageView, PipelineBody, ProviderAction, ProviderAvailability, ProviderCallView, ProviderOrderBody, ProviderTask,
+    ProviderTrialView, ProviderView,
+};
 pub use face_model::{EmbeddedFaces, FaceModelChange, FaceModelStatus, MissingFace, SubjectWithoutFace};
 pub use faces::{
     EnrolledFace, EnrolledImages, Enrolment, FaceMatch, FaceQuality, FaceSearch, ImageVerdict, LatestPhoto, NoNegative,
@@ -27,8 +32,8 @@ pub use faces::{
 };
 pub use shop::{
     BookChangeBody, BookView, CartItemView, CartView, CategoryBody, CategoryView, CheckoutBody, DownloadView,
-    KeptOrderView, NewBookBody, OrderLineView, OrderView, PipelineBody, PositionBody, PositionView, PurchaseView,
-    RefundBody, UploadLinkView,
+    KeptOrderView, NewBookBody, OrderLineView, OrderView, PositionBody, PositionView, PurchaseView, RefundBody,
+    UploadLinkView,
 };
 pub use streams::{ReportedState, StreamReport, StreamSettings, StreamState, StreamStateView, StreamView};
 pub use subjects::{

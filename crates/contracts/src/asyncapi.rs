@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::event::Event;
 use crate::face_upload::{FaceUpload, FaceVerifiedEvent};
+use crate::media::{MediaProgressEvent, MediaTaskEvent};
 use crate::topics::{Topic, Topics};
 
 /// Attributes of an event: header, description, whether required.
@@ -43,6 +44,8 @@ const FACE_VERIFIED: Attributes = &[
     ("ce_subject", "id of the user; missing if there is none", false),
     ("ce_tenant", "tenant of the user; missing if there is none", false),
 ];
+
+const OF_BOOK: Attributes = &[("ce_subject", "id of the book", true)];
 
 const DEAD_LETTER: Attributes = &[
     ("ce_cause", "stable code of the cause", true),
@@ -111,14 +114,18 @@ fn messages() -> Value {
         // Bare JSON, without headers.
         "face-upload": {"name": FaceUpload::TYPE, "payload": json_payload("face-upload.v1.json")},
         "face-verified": message(FaceVerifiedEvent::TYPE, FACE_VERIFIED, &json_payload("face-verified.v1.json")),
+        "media-task": message(MediaTaskEvent::TYPE, OF_BOOK, &json_payload("media-task.v1.json")),
+        "media-progress": message(MediaProgressEvent::TYPE, OF_BOOK, &json_payload("media-progress.v1.json")),
         "dead-letter": message(crate::dead_letter::TYPE, DEAD_LETTER, &original),
     })
 }
 
 fn message(event: &str, own: Attributes, payload: &Value) -> Value {
-    // A dead letter has no tenant, because its original may be unreadable; the user of an upload may be unknown.
-    let tenantless = [crate::dead_letter::TYPE, FaceVerifiedEvent::TYPE].contains(&event);
-    let common = COMMON.iter().filter(|(name, ..)| !(tenantless && ["ce_tenant", "ce_traceparent"].contains(name)));
+    // A dead letter has no tenant, because its original may be unreadable; the user of an upload may be unknown; books have none.
+    let untraced = [crate::dead_letter::TYPE, FaceVerifiedEvent::TYPE, MediaProgressEvent::TYPE].contains(&event);
+    let tenantless = untraced || event == MediaTaskEvent::TYPE;
+    let is_left_out = |name: &str| (name == "ce_tenant" && tenantless) || (name == "ce_traceparent" && untraced);
+    let common = COMMON.iter().filter(|(name, ..)| !is_left_out(name));
     let attributes: Vec<_> = common.chain(own).collect();
     let properties: Map<String, Value> = attributes
         .iter()

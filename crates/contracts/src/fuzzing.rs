@@ -9,7 +9,8 @@ use jiff::Timestamp;
 
 use crate::{
     AlertEvent, AlertId, DeadLetter, DetectionId, DetectorName, Event, FaceUpload, FaceVerifiedEvent, FrameEvent,
-    FrameId, Headers, Message, Outcome, ResultEvent, RuleId, StreamName, TenantId, TopicRole, Topics, vehicle,
+    FrameId, Headers, MediaProgressEvent, MediaTaskEvent, Message, Outcome, ResultEvent, RuleId, StreamName, TenantId,
+    TopicRole, Topics, vehicle,
 };
 use reason::assert_clean;
 
@@ -24,6 +25,8 @@ pub fn events(data: &[u8]) {
     assert_round_trip::<AlertEvent>(&message);
     assert_round_trip::<FaceVerifiedEvent>(&message);
     assert_round_trip::<FaceUpload>(&message);
+    assert_round_trip::<MediaTaskEvent>(&message);
+    assert_round_trip::<MediaProgressEvent>(&message);
     if let Some(result) = assert_round_trip::<ResultEvent>(&message) {
         assert_valid(&result);
     }
@@ -73,11 +76,11 @@ pub fn ids(data: &[u8]) {
 /// Parses a `topics.yaml`. Parsed topics have every role, and round-trip.
 pub fn topics(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
-    match Topics::parse(text) {
+    match Topics::parse(text).map(|topics| topics.with_audio(true)) {
         Ok(topics) => {
             assert!(TopicRole::ALL.into_iter().all(|role| topics.get(role).role == role));
             let file = serde_json::json!({ "topics": topics.iter().collect::<Vec<_>>() });
-            let again = Topics::parse(&file.to_string());
+            let again = Topics::parse(&file.to_string()).map(|topics| topics.with_audio(true));
             assert!(again.is_ok_and(|again| again.iter().eq(topics.iter())));
         }
         Err(error) => assert_clean(&error),

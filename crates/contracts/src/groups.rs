@@ -6,6 +6,8 @@ use crate::ids::DetectorName;
 pub const INDEXER: &str = "sightline.indexer";
 /// The group of the services `faces` on the topic of uploads.
 pub const FACES: &str = "sightline.faces";
+/// The group of the audio workers on the topic of tasks.
+pub const AUDIO_WORKER: &str = "sightline.audio-worker";
 
 /// The group of the workers with this set of detectors on the frames topic. The order of the set does not matter.
 pub fn detector_worker(detectors: &[DetectorName]) -> String {

@@ -55,6 +55,12 @@ fn hash_id(kind: &str, parts: &[&[u8]]) -> [u8; 16] {
     bytes
 }
 
+/// The id of a task, derived from its parts.
+pub(crate) fn task_id(parts: &[&str]) -> Uuid {
+    let parts: Vec<&[u8]> = parts.iter().map(|part| part.as_bytes()).collect();
+    Uuid::new_v8(hash_id("task", &parts))
+}
+
 macro_rules! uuid_id {
     ($(#[$doc:meta])* $name:ident, $what:literal) => {
         $(#[$doc])*

@@ -4,6 +4,7 @@
 //! frames  ── FrameEvent ──▶ detector-worker ── ResultEvent ──▶ indexer ── AlertEvent ──▶ alert-stream
 //!    └ dead letters ──▶ frames.dlq                 └ dead letters ──▶ results.dlq
 //! faces_uploads ── FaceUpload ──▶ faces ── FaceVerifiedEvent ──▶ faces_verified
+//! media_tasks ── MediaTaskEvent ──▶ audio-worker ── MediaProgressEvent ──▶ shop-api      (the task's effects are in the database)
 //! ```
 //!
 //! Events are CloudEvents 1.0 in Kafka's binary mode: attributes are headers (`ce_*`), the value is the payload. The crate does no
@@ -25,6 +26,7 @@ pub mod frame;
 pub mod fuzzing;
 pub mod groups;
 pub mod ids;
+pub mod media;
 mod money;
 pub mod result;
 mod retention;
@@ -35,6 +37,7 @@ mod time;
 mod topic_role;
 mod topic_units;
 pub mod topics;
+mod transcript;
 pub mod vehicle;
 
 pub use alert::AlertEvent;
@@ -50,6 +53,7 @@ pub use ids::{
     AlertId, AlertSubject, ApiTokenId, BookId, CategorySlug, DetectionId, DetectorName, FrameId, IdError, OrderId,
     RuleId, SessionId, StreamName, SubjectId, TenantId, UploadId, UserId, VectorId, WatchlistName,
 };
+pub use media::{MediaProgressEvent, MediaStep, MediaTask, MediaTaskEvent, PipelineState};
 pub use money::{Currency, CurrencyError, Money};
 pub use result::{FailureCode, Outcome, ResultEvent};
 pub use retention::{RetentionDays, RetentionError};
@@ -57,3 +61,6 @@ pub use rule::Rule;
 pub use shop_states::{AssetKind, BookStatus, OrderStatus};
 pub use time::whole_microseconds;
 pub use topics::{Topic, TopicRole, Topics};
+pub use transcript::{
+    Transcript, TranscriptError, TranscriptFlag, TranscriptFormat, TranscriptSegment, TranscriptWord,
+};

@@ -7,6 +7,7 @@ use utoipa::openapi::schema::Schema;
 
 use crate::alert::AlertData;
 use crate::face_upload::{FaceUpload, FaceVerifiedData};
+use crate::media::{MediaProgress, MediaTask};
 use crate::result::ResultData;
 
 /// File name and schema of each JSON payload.
@@ -21,6 +22,14 @@ pub fn all() -> Vec<(&'static str, Value)> {
         (
             "face-verified.v1.json",
             of::<FaceVerifiedData>("The outcome of an upload", <crate::FaceVerifiedEvent as crate::Event>::TYPE),
+        ),
+        (
+            "media-task.v1.json",
+            of::<MediaTask>("A step of a book, or a window of it", <crate::MediaTaskEvent as crate::Event>::TYPE),
+        ),
+        (
+            "media-progress.v1.json",
+            of::<MediaProgress>("How far a book is", <crate::MediaProgressEvent as crate::Event>::TYPE),
         ),
     ]
 }

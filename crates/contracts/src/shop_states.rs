@@ -45,6 +45,7 @@ macro_rules! named {
         }
     };
 }
+pub(crate) use named;
 
 named!(
     /// Where a book is between its first line and its end.

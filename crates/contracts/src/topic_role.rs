@@ -29,11 +29,17 @@ pub enum TopicRole {
     FacesVerified,
     /// Uploads that cannot be read.
     FacesUploadsDlq,
+    /// Steps and windows of books for the audio workers. The roles of audio stay the last ones: without audio, their topics are left out.
+    MediaTasks,
+    /// How far books are.
+    MediaProgress,
+    /// Tasks that cannot be read.
+    MediaTasksDlq,
 }
 
 impl TopicRole {
     /// All roles.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::Frames,
         Self::Results,
         Self::Alerts,
@@ -43,6 +49,9 @@ impl TopicRole {
         Self::FacesUploads,
         Self::FacesVerified,
         Self::FacesUploadsDlq,
+        Self::MediaTasks,
+        Self::MediaProgress,
+        Self::MediaTasksDlq,
     ];
 
     /// The role as written in the file.
@@ -57,6 +66,9 @@ impl TopicRole {
             Self::FacesUploads => "faces_uploads",
             Self::FacesVerified => "faces_verified",
             Self::FacesUploadsDlq => "faces_uploads_dlq",
+            Self::MediaTasks => "media_tasks",
+            Self::MediaProgress => "media_progress",
+            Self::MediaTasksDlq => "media_tasks_dlq",
         }
     }
 
@@ -66,8 +78,14 @@ impl TopicRole {
             Self::Frames => Some(Self::FramesDlq),
             Self::Results => Some(Self::ResultsDlq),
             Self::FacesUploads => Some(Self::FacesUploadsDlq),
+            Self::MediaTasks => Some(Self::MediaTasksDlq),
             _ => None,
         }
+    }
+
+    /// Whether only audio uses the topic. Without audio nobody creates, opens or expects it.
+    pub const fn is_of_audio(self) -> bool {
+        matches!(self, Self::MediaTasks | Self::MediaProgress | Self::MediaTasksDlq)
     }
 }
 

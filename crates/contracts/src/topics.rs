@@ -49,12 +49,13 @@ pub struct Topic {
     pub readers: Vec<String>,
 }
 
-/// All topics, one for each role. Cheap to clone.
+/// All topics, one for each role. Those of audio are in use only after [`Self::with_audio`]. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Topics {
     /// In the order of [`TopicRole::ALL`].
     topics: Arc<[Topic]>,
     defaulted: Arc<[TopicRole]>,
+    audio: bool,
 }
 
 /// Why a `topics.yaml` cannot be used.
@@ -107,7 +108,7 @@ impl Topics {
         let mut topics: Vec<Topic> = configured.into_iter().chain(defaults).collect();
         // There is now exactly one topic per role, so sorting by the enum gives the order of `TopicRole::ALL`.
         topics.sort_by_key(|topic| topic.role);
-        let all = Self { topics: topics.into(), defaulted };
+        let all = Self { topics: topics.into(), defaulted, audio: false };
         all.check_together()?;
         Ok(all)
     }
@@ -122,19 +123,35 @@ impl Topics {
         Ok(())
     }
 
-    /// The topic of a role.
+    /// These topics, with those of audio in use or not.
+    #[must_use]
+    pub fn with_audio(self, audio: bool) -> Self {
+        Self { audio, ..self }
+    }
+
+    /// Whether the topic of a role is in use.
+    pub const fn is_used(&self, role: TopicRole) -> bool {
+        self.audio || !role.is_of_audio()
+    }
+
+    /// The topic of a role, in use or not.
     pub fn get(&self, role: TopicRole) -> &Topic {
         &self.topics[role as usize]
     }
 
-    /// The roles that the file lacks; they have their default topics.
-    pub fn defaulted(&self) -> &[TopicRole] {
-        &self.defaulted
+    /// The roles in use that the file lacks; they have their default topics.
+    pub fn defaulted(&self) -> Vec<TopicRole> {
+        self.defaulted.iter().copied().filter(|role| self.is_used(*role)).collect()
     }
 
-    /// All topics, in the order of [`TopicRole::ALL`].
+    /// The topics in use, in the order of [`TopicRole::ALL`].
     pub fn iter(&self) -> impl Iterator<Item = &Topic> {
-        self.topics.iter()
+        self.topics.iter().filter(move |topic| self.is_used(topic.role))
+    }
+
+    /// The roles of the topics in use, in the order of [`TopicRole::ALL`].
+    pub fn roles(&self) -> impl Iterator<Item = TopicRole> {
+        self.iter().map(|topic| topic.role)
     }
 
     /// The topics with a prefix on every name, which isolates tests on one server.
@@ -148,7 +165,7 @@ impl Topics {
     pub fn map(&self, change: impl Fn(&mut Topic)) -> Self {
         let mut topics = self.topics.to_vec();
         topics.iter_mut().for_each(change);
-        Self { topics: topics.into(), defaulted: Arc::clone(&self.defaulted) }
+        Self { topics: topics.into(), defaulted: Arc::clone(&self.defaulted), audio: self.audio }
     }
 }
 
@@ -271,14 +288,30 @@ mod tests {
 
     #[test]
     fn a_role_without_an_entry_gets_its_default() {
-        let built_in = Topics::parse(DEFAULT).unwrap();
+        let built_in = Topics::parse(DEFAULT).unwrap().with_audio(true);
         for role in TopicRole::ALL {
-            let topics = Topics::parse(&without(&[role])).unwrap();
+            let topics = Topics::parse(&without(&[role])).unwrap().with_audio(true);
             assert_eq!(topics.defaulted(), [role]);
             assert!(topics.iter().eq(built_in.iter()), "{role}");
         }
-        let none = Topics::parse("topics: []").unwrap();
+        let none = Topics::parse("topics: []").unwrap().with_audio(true);
         assert_eq!(none.defaulted(), TopicRole::ALL);
+    }
+
+    #[test]
+    fn without_audio_its_topics_are_not_in_use() {
+        let without = Topics::parse("topics: []").unwrap();
+        let with = without.clone().with_audio(true);
+        assert_eq!(with.roles().collect::<Vec<_>>(), TopicRole::ALL);
+        // What is in use is a beginning of all roles, so a role is at the same place in either list.
+        let used: Vec<TopicRole> = without.roles().collect();
+        assert!(TopicRole::ALL.starts_with(&used) && used.len() == TopicRole::ALL.len() - 3, "{used:?}");
+        assert_eq!(without.defaulted(), used, "nobody is told of a topic that nobody uses");
+        assert_eq!(without.get(TopicRole::MediaTasks), with.get(TopicRole::MediaTasks));
+        assert!(
+            !without.prefixed("t.").is_used(TopicRole::MediaTasks)
+                && with.prefixed("t.").is_used(TopicRole::MediaTasks)
+        );
     }
 
     #[test]
@@ -300,10 +333,11 @@ mod tests {
 
     #[test]
     fn a_default_topic_fits_the_largest_message_of_its_source() {
-        let missing = [TopicRole::FramesDlq, TopicRole::ResultsDlq, TopicRole::FacesUploadsDlq, TopicRole::Replies];
+        let dead = [TopicRole::FramesDlq, TopicRole::ResultsDlq, TopicRole::FacesUploadsDlq, TopicRole::MediaTasksDlq];
+        let missing = [&dead[..], &[TopicRole::Replies]].concat();
         let larger = without(&missing).replace("1310720", "8000000").replace("65536", "8000000");
         let topics = Topics::parse(&larger).unwrap();
-        for role in [TopicRole::FramesDlq, TopicRole::ResultsDlq, TopicRole::FacesUploadsDlq] {
+        for role in dead {
             assert!(topics.get(role).max_message_bytes > 8_000_000, "{role}");
         }
         assert_eq!(topics.get(TopicRole::Replies).max_message_bytes, 8_000_000);

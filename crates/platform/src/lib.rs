@@ -25,6 +25,7 @@ pub mod sse;
 mod stderr;
 pub mod telemetry;
 pub mod traces;
+mod user_cache;
 
 pub use child_environment::child_environment;
 pub use error_chain::{error_chain, root_cause};
@@ -33,3 +34,4 @@ pub use healthcheck::Healthcheck;
 pub use one_line::one_line;
 pub use process::Process;
 pub use stderr::{error_line, print_lines_within};
+pub use user_cache::user_cache;

@@ -27,7 +27,7 @@ pub use in_effect::{InEffect, in_effect};
 pub use keys::{KNOWN, keys_of};
 pub use secret::{Secret, check_token, secret_url};
 pub use sources::{Source, parse, parse_and_check};
-pub use values::{bytes, count, days, duration, milliseconds, minutes, on_off, seconds};
+pub use values::{bytes, bytes_of, count, days, duration, duration_of, milliseconds, minutes, on_off, seconds};
 
 /// Beginning of every variable's name.
 pub const PREFIX: &str = "SIGHTLINE_";

@@ -61,6 +61,14 @@ pub fn duration(range: RangeInclusive<Duration>) -> impl TypedValueParser<Value 
     StringValueParser::new().try_map(move |text| parse_duration(&text, None, &range))
 }
 
+/// A duration such as `250ms`, `90s` or `7d`, in a document. A bare number is refused.
+///
+/// # Errors
+/// When it is not one, or not within `range`; the message says what is valid.
+pub fn duration_of(text: &str, range: &RangeInclusive<Duration>) -> Result<Duration, String> {
+    parse_duration(text, None, range)
+}
+
 fn in_unit(unit: Unit, range: &RangeInclusive<u64>) -> impl TypedValueParser<Value = Duration> + use<> {
     let range = unit.times(*range.start())..=unit.times(*range.end());
     StringValueParser::new().try_map(move |text| parse_duration(&text, Some(unit), &range))
@@ -95,16 +103,23 @@ fn readable(duration: Duration) -> String {
     SignedDuration::try_from(duration).map_or_else(|_| format!("{duration:?}"), |duration| format!("{duration:#}"))
 }
 
+/// A number of bytes, such as `8388608`, `8MiB` or `8MB`, in a document; `range` is in bytes.
+///
+/// # Errors
+/// When it is not one, or not within `range`; the message says what is valid.
+pub fn bytes_of(text: &str, range: &RangeInclusive<u64>) -> Result<u64, String> {
+    let size = text.trim().parse::<ByteSize>().ok().map(|size| size.as_u64()).filter(|size| range.contains(size));
+    size.ok_or_else(|| format!("it must be {} to {} bytes, such as 8388608 or 8MiB", range.start(), range.end()))
+}
+
 /// A number of bytes, such as `8388608`, `8MiB` or `8MB`; `range` is in bytes.
 pub fn bytes<T>(range: RangeInclusive<u64>) -> impl TypedValueParser<Value = T>
 where
     T: TryFrom<u64> + Clone + Send + Sync + 'static,
 {
     StringValueParser::new().try_map(move |text| {
-        let wrong = || format!("it must be {} to {} bytes, such as 8388608 or 8MiB", range.start(), range.end());
-        let size: ByteSize = text.trim().parse().map_err(|_| wrong())?;
-        let within = range.contains(&size.as_u64());
-        T::try_from(size.as_u64()).ok().filter(|_| within).ok_or_else(wrong)
+        let size = bytes_of(&text, &range)?;
+        T::try_from(size).map_err(|_| format!("{size} bytes are more than this setting can have"))
     })
 }
 

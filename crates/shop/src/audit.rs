@@ -10,8 +10,8 @@ use crate::Shop;
 const MAX_DETAIL: usize = 500;
 
 impl Shop {
-    /// An entry about something that an actor does now.
-    pub(crate) fn entry(&self, action: &str, actor: &Actor, detail: &str) -> AuditEntry {
+    /// An entry about something that an actor does now. It is stored with the change that it is about.
+    pub fn entry(&self, action: &str, actor: &Actor, detail: &str) -> AuditEntry {
         AuditEntry {
             id: Uuid::now_v7(),
             at: self.now(),

@@ -128,6 +128,25 @@ pub enum ShopError {
     /// The book has no upload and no file.
     #[error("the book has no audio file; upload one first")]
     NoFile,
+    /// A step cannot be done again before it was done.
+    #[error("the book has not reached the step {from}: it is at {at}; resume it without a step instead")]
+    StepNotReached {
+        /// The step.
+        from: &'static str,
+        /// The first step that is not done.
+        at: &'static str,
+    },
+    /// The work on the recording has failed.
+    #[error("the work on the recording failed: {message}; {action}")]
+    PipelineFailed {
+        /// What happened.
+        message: String,
+        /// What to do.
+        action: String,
+    },
+    /// There is no transcript yet.
+    #[error("the book has no transcript yet; its pipeline shows how far it is")]
+    NoTranscript,
     /// The order cannot be refunded.
     #[error("only a paid order can be refunded; this one is {0}")]
     NotRefundable(&'static str),
@@ -177,7 +196,7 @@ fn of_length(length: &Option<u64>) -> String {
 
 impl ShopError {
     /// An invalid value of a field.
-    pub(crate) fn invalid(field: &'static str, reason: impl Into<String>) -> Self {
+    pub fn invalid(field: &'static str, reason: impl Into<String>) -> Self {
         Self::Invalid { field, reason: reason.into() }
     }
 
@@ -217,6 +236,9 @@ impl ShopError {
             Self::Incomplete(_) => (Kind::Precondition, "incomplete"),
             Self::UploadIncomplete { .. } => (Kind::Precondition, "upload_incomplete"),
             Self::NoFile => (Kind::Precondition, "no_file"),
+            Self::StepNotReached { .. } => (Kind::Precondition, "step_not_reached"),
+            Self::PipelineFailed { .. } => (Kind::Precondition, "pipeline_failed"),
+            Self::NoTranscript => (Kind::NotFound, "no_transcript"),
             Self::NotRefundable(_) => (Kind::Precondition, "not_refundable"),
             Self::BookDeleted => (Kind::Precondition, "book_deleted"),
             Self::UploadTooLarge(_) => (Kind::TooLarge, "upload_too_large"),

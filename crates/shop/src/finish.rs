@@ -59,6 +59,34 @@ impl Shop {
         }
     }
 
+    /// Makes the newest upload of a book its file, if all its bytes are there and it is not its file already. Waits at most `wait` for that, and
+    /// not for the audio pipeline.
+    ///
+    /// # Errors
+    /// As [`Self::complete`].
+    pub async fn take_upload(&self, id: BookId, wait: Duration) -> Result<(), ShopError> {
+        let book = self.managed(id).await?;
+        let upload = self.database().open_media_upload(id, AssetKind::Master, self.now()).await?;
+        let upload = match upload {
+            Some(upload) if check_complete(&upload).is_ok() => upload,
+            Some(upload) if book.content_type.is_none() => {
+                return Err(check_complete(&upload).err().unwrap_or(ShopError::NoFile));
+            }
+            None if book.content_type.is_none() => return Err(ShopError::NoFile),
+            _ => return Ok(()),
+        };
+        let shop = self.clone();
+        let finishing = tokio::spawn(async move { shop.finish(&upload).await });
+        match timeout_at(Instant::now() + wait.min(LONGEST_WAIT), finishing).await {
+            Ok(done) => {
+                done.map_err(|error| ShopError::Internal(format!("the work on a book ended: {error}")))??;
+                Ok(())
+            }
+            // It goes on.
+            Err(_) => Ok(()),
+        }
+    }
+
     /// Runs work on a book in a task of its own, so that it goes on when the caller goes away. Waits for it, and for the work of another
     /// instance, at most `wait`.
     async fn in_background<W, F>(&self, book: BookId, wait: Duration, work: W) -> Result<Book, ShopError>
@@ -73,6 +101,9 @@ impl Shop {
             Err(_) => self.managed(book).await?,
         };
         while record.status == BookStatus::Processing && Instant::now() < deadline {
+            if let Some(failure) = self.pipeline_failure(book).await? {
+                return Err(failure);
+            }
             sleep(LOOK_AGAIN.min(deadline - Instant::now())).await;
             record = self.managed(book).await?;
         }
@@ -91,6 +122,7 @@ impl Shop {
         };
         let master = self.database().asset(book.id, AssetKind::Master).await?;
         if master.is_some_and(|master| master.key == upload.key) {
+            self.begin_pipeline(book.id).await?;
             return self.make_preview(book.id).await;
         }
         let book = self.without_fault(book).await?;
@@ -116,7 +148,10 @@ impl Shop {
         };
         let asset = self.master(upload, &book, &sound, sha256, bytes);
         match self.database().put_asset(&asset, self.now()).await? {
-            AssetWriteOutcome::Stored { .. } => self.make_preview(book.id).await,
+            AssetWriteOutcome::Stored { .. } => {
+                self.begin_pipeline(book.id).await?;
+                self.make_preview(book.id).await
+            }
             AssetWriteOutcome::UnknownBook => {
                 end_media_upload(self.database(), self.media().as_ref(), upload.id).await?;
                 Err(ShopError::BookDeleted)

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  admin ─▶ create ─▶ upload ─▶ finish: probe ─▶ asset ─▶ preview ─▶ ready      (hide, delete)
+//!                                               └─ with the audio pipeline: it makes the book ready, at its end
 //!                                                                      │
 //!  user ──▶ list ─▶ cart ─▶ checkout: order ─▶ pay ─▶ settle ─▶ entitlement ─▶ link ─▶ bytes
 //!                                       └── reconciler: find ──┘         └─ refund
@@ -33,6 +34,7 @@ mod links;
 mod money;
 mod orders;
 mod payments;
+mod pipeline;
 mod positions;
 mod previews;
 mod ranged;
@@ -65,6 +67,7 @@ use std::time::Duration;
 use accounts::{AccountsService, Clock};
 use contracts::{Currency, UserId};
 use jiff::Timestamp;
+use media::Pipelines;
 use store::{Media, Relational};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -79,6 +82,8 @@ pub struct ShopDeps {
     pub payments: Arc<dyn Payments>,
     /// Signs and verifies links.
     pub accounts: Arc<AccountsService>,
+    /// The work on recordings after their upload; `None` without it: a book is then ready as soon as it has a preview.
+    pub pipelines: Option<Pipelines>,
     /// The clock; a test may advance it.
     pub clock: Clock,
 }
@@ -92,6 +97,7 @@ struct Inner {
     media: Arc<dyn Media>,
     payments: Arc<dyn Payments>,
     accounts: Arc<AccountsService>,
+    pipelines: Option<Pipelines>,
     clock: Clock,
     currency: Currency,
     max_upload: u64,
@@ -115,12 +121,13 @@ impl Shop {
 
     /// The same with other times, for tests.
     pub fn with_timing(deps: ShopDeps, args: &ShopArgs, timing: Timing) -> Self {
-        let ShopDeps { database, media, payments, accounts, clock } = deps;
+        let ShopDeps { database, media, payments, accounts, pipelines, clock } = deps;
         Self(Arc::new(Inner {
             database,
             media,
             payments,
             accounts,
+            pipelines,
             clock,
             currency: args.shop_currency,
             max_upload: args.shop_book_bytes,
@@ -145,6 +152,11 @@ impl Shop {
     /// The files of books.
     pub fn media(&self) -> &Arc<dyn Media> {
         &self.0.media
+    }
+
+    /// The work on recordings, if there is any.
+    pub fn pipelines(&self) -> Option<&Pipelines> {
+        self.0.pipelines.as_ref()
     }
 
     /// The currency of prices that name none.

@@ -122,10 +122,16 @@ impl Shop {
         }
     }
 
-    /// Ends the work on a book: it becomes ready when it has everything, else a draft again. A book that is not in work stays as it is.
+    /// Ends the work on a book: it becomes ready when it has everything, else a draft again. A book that is not in work stays as it is, and so
+    /// does one of which the audio pipeline has something left to do.
     pub(crate) async fn leave_processing(&self, id: BookId) -> Result<BookRecord, ShopError> {
         let book = self.managed(id).await?;
         if book.status != BookStatus::Processing {
+            return Ok(book);
+        }
+        // An instance that ended right after it had stored the file has not begun it, and the book must not become ready without it.
+        self.begin_pipeline(id).await?;
+        if self.is_in_pipeline(id).await? {
             return Ok(book);
         }
         let complete = missing(&book).is_empty() && book.has_preview;

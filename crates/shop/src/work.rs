@@ -50,7 +50,9 @@ impl Shop {
     /// Continues the books in work whose time is over, and makes the previews that are due.
     pub(crate) async fn repair_once(&self) -> Result<(), ShopError> {
         let database = self.database();
-        let in_work = database.books_processing(self.since(self.0.timing.reconcile_after), BOOKS).await?;
+        let since = self.since(self.0.timing.reconcile_after);
+        // The pipeline ends its own work. Without one, what an earlier one left is ended here.
+        let in_work = database.books_processing(since, self.pipelines().is_none(), BOOKS).await?;
         let due = database.previews_due(self.now(), BOOKS).await?;
         let books: BTreeSet<BookId> = in_work.into_iter().chain(due).map(|book| book.id).collect();
         // Together, so that a slow book delays no other; the permits bound how many are read at a time.

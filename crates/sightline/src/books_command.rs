@@ -1,4 +1,4 @@
-//! `sightline books`: the audiobooks of a running server, for its admins.
+//! `sightline books`: the audiobooks of a running server, for its admins; and recordings without a server.
 
 mod list;
 mod price;
@@ -7,14 +7,16 @@ mod recording;
 mod requests;
 mod resumable;
 mod shelf;
+mod transcribe;
 mod upload;
 
+use audio_worker::speech::serve::ServeProgram;
 use clap::{Args, Subcommand};
 use contracts::api::BookView;
 use platform::one_line;
 use settings::{Check, SettingErrors};
 
-/// Lists audiobooks, uploads their recordings, and puts them up for sale
+/// Lists audiobooks, uploads their recordings, and puts them up for sale; transcribes recordings without a server
 #[derive(Debug, Args)]
 pub struct BooksCommand {
     #[command(subcommand)]
@@ -32,6 +34,11 @@ enum Action {
     /// Put a book up for sale, also one that was hidden
     #[command(override_usage = "sightline books publish [OPTIONS] <BOOK>")]
     Publish(publish::Publish),
+    /// Write down what is said in audio files, without a server; the same command again goes on where it was
+    #[command(override_usage = "sightline books transcribe [OPTIONS] <FILE>...")]
+    Transcribe(Box<transcribe::Transcribe>),
+    /// Transcribe for clients of `OpenAI`'s interface: POST /v1/audio/transcriptions
+    Serve(Box<ServeProgram>),
 }
 
 impl Check for BooksCommand {
@@ -40,6 +47,8 @@ impl Check for BooksCommand {
             Action::List(_) => {}
             Action::Upload(upload) => upload.check(errors),
             Action::Publish(publish) => publish.check(errors),
+            Action::Transcribe(transcribe) => transcribe.check(errors),
+            Action::Serve(serve) => serve.check(errors),
         }
     }
 }
@@ -51,6 +60,8 @@ impl BooksCommand {
             Action::List(list) => list.run().await,
             Action::Upload(upload) => upload.run().await,
             Action::Publish(publish) => publish.run().await,
+            Action::Transcribe(transcribe) => transcribe.run().await,
+            Action::Serve(serve) => serve.run().await,
         }
     }
 }

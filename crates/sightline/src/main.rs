@@ -43,8 +43,8 @@ enum Command {
     Push(push::Push),
     /// Enrol the faces of people from a folder
     Faces(faces_command::FacesCommand),
-    /// List audiobooks, upload their recordings, and put them up for sale
-    Books(books_command::BooksCommand),
+    /// List audiobooks, upload their recordings, and put them up for sale; or transcribe recordings without a server
+    Books(Box<books_command::BooksCommand>),
     /// Print alerts as they are raised, one JSON object a line
     Watch(watch::Watch),
     /// Create and change topics of a Kafka cluster to match the topics file, or list the differences
@@ -101,7 +101,7 @@ fn main() -> std::process::ExitCode {
             Command::Up(up) => up.run().await,
             Command::Push(push) => push.run().await,
             Command::Faces(faces) => faces.run().await,
-            Command::Books(books) => books.run().await,
+            Command::Books(books) => Box::pin(books.run()).await,
             Command::Watch(watch) => watch.run().await,
             Command::Topics(topics) => topics.run().await,
             Command::Dlq(dlq) => dlq.run().await,

@@ -1,11 +1,14 @@
 //! `sightline models`: lists and downloads models. Nothing is downloaded while a service runs.
 
-use clap::{Args, Subcommand};
+use clap::{ArgAction, Args, Subcommand};
 use contracts::DetectorName;
 use platform::error_line;
 use vision::ModelArgs;
 
 use crate::out;
+
+/// What the audio pipeline needs without any other service. Models for further languages are fetched by their names.
+const AUDIO_MODELS: [&str; 3] = ["whisper-tiny.en", "silero-vad", "minilm-l6-v2"];
 
 /// Lists models, or downloads them
 #[derive(Debug, Args)]
@@ -29,6 +32,10 @@ enum Action {
         /// Detectors whose models are fetched when no model is named
         #[arg(long, env = "SIGHTLINE_DETECTORS", default_value = "face", value_delimiter = ',', value_name = "NAMES")]
         detectors: Vec<DetectorName>,
+        /// Whether the models of the audio pipeline are fetched too when no model is named, some 100 MB
+        #[arg(long, env = "SIGHTLINE_AUDIO", default_value = "off", action = ArgAction::Set,
+            value_parser = settings::on_off(), value_name = "ON_OFF")]
+        audio: bool,
         #[command(flatten)]
         place: ModelArgs,
     },
@@ -39,9 +46,20 @@ impl Models {
     pub async fn run(self) -> anyhow::Result<()> {
         match self.action {
             Action::List { place } => list(&place),
-            Action::Pull { names, detectors, place } => pull(&names, &detectors, &place).await,
+            Action::Pull { names, detectors, audio, place } => {
+                pull(&names, &detectors, &place).await?;
+                if names.is_empty() && audio {
+                    pull_for_audio(&place).await?;
+                }
+                Ok(())
+            }
         }
     }
+}
+
+async fn pull_for_audio(place: &ModelArgs) -> anyhow::Result<()> {
+    out::line("SIGHTLINE_AUDIO is on: the models for speech and texts are fetched too, some 100 MB the first time")?;
+    pull(&AUDIO_MODELS.map(str::to_owned), &[], place).await
 }
 
 fn list(place: &ModelArgs) -> anyhow::Result<()> {
@@ -51,7 +69,7 @@ fn list(place: &ModelArgs) -> anyhow::Result<()> {
         let (state, file) = match model.weights() {
             None => ("elsewhere", String::new()),
             Some(weights) if weights.verified(&folder).is_ok() => ("installed", weights.file.clone()),
-            Some(weights) if folder.join(&weights.file).exists() => ("damaged", weights.file.clone()),
+            Some(weights) if weights.is_in(&folder) => ("damaged", weights.file.clone()),
             Some(weights) => ("missing", weights.file.clone()),
         };
         out::line(format_args!("{:<24} {:<10} {:<12} {state:<10} {file}", model.name, model.task, model.licence))?;
@@ -67,7 +85,7 @@ fn list(place: &ModelArgs) -> anyhow::Result<()> {
 }
 
 async fn pull(names: &[String], detectors: &[DetectorName], place: &ModelArgs) -> anyhow::Result<()> {
-    let pull = place.registry()?.pull(&place.dir(), detectors, names, place.allow_noncommercial).await?;
+    let pull = place.registry()?.pull(&place.dir(), detectors, names, place.folder.allow_noncommercial).await?;
     for model in pull.models {
         for failure in &model.failed {
             error_line(format_args!("could not download {failure}; the next source is tried"));

@@ -9,6 +9,7 @@ pub fn run_as_called() -> Option<ExitCode> {
     let called = std::env::args_os().next()?;
     match Path::new(&called).file_name()?.to_str()? {
         "alert-stream" => Some(alert_stream::program::main()),
+        "audio-worker" => Some(audio_worker::program::main()),
         "detector-worker" => Some(detector_worker::program::main()),
         "faces" => Some(faces::program::main()),
         "indexer" => Some(indexer::program::main()),

@@ -71,7 +71,7 @@ impl TopicsCommand {
 /// The topics; prints which roles the topics file lacks.
 fn topics(args: &TopicArgs) -> anyhow::Result<Topics> {
     let topics = args.load()?;
-    for &role in topics.defaulted() {
+    for role in topics.defaulted() {
         let name = &topics.get(role).name;
         out::line(format_args!("the topics file has no entry for role {role}: its default topic {name} is used"))?;
     }

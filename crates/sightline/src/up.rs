@@ -111,6 +111,9 @@ pub struct Up {
 
     #[command(flatten, next_help_heading = "shop-api")]
     shop: shop_api::Config,
+
+    #[command(flatten, next_help_heading = "audio-worker")]
+    audio: audio_worker::Config,
 }
 
 impl Check for Up {
@@ -123,6 +126,9 @@ impl Check for Up {
         let (topics, frames, rules) = (self.topics.clone(), self.frames.clone(), self.built_ins.clone());
         self.ingest.openid.check(&self.tokens.token_issuer, errors);
         self.ingest.check(&ingest_api::SharedArgs { topics, frames, rules }, errors);
+        if self.topics.audio {
+            self.audio.check(errors);
+        }
     }
 }
 
@@ -223,7 +229,13 @@ impl Up {
         health: &Health,
         stop: &CancellationToken,
     ) -> anyhow::Result<()> {
-        let Self { topics, frames, built_ins, ingest, worker, indexer, alerts, faces, face_uses, shop, .. } = self;
+        let Self { topics, frames, built_ins, ingest, worker, indexer, alerts, faces, face_uses, shop, audio, .. } =
+            self;
+        let audio_shared = audio_worker::SharedArgs {
+            topics: topics.clone(),
+            folder: worker.models.folder.clone(),
+            onnx: worker.models.onnx.clone(),
+        };
         let worker_shared = detector_worker::SharedArgs {
             topics: topics.clone(),
             frames: frames.clone(),
@@ -242,8 +254,12 @@ impl Up {
         let other_routes = faces.routes().merge(shop.routes());
         let ingest_deps = ingest_api::Deps { other_services: health.clone(), other_routes, ..dependencies.ingest() };
         let shared = ingest_api::SharedArgs { topics, frames, rules: built_ins.clone() };
+        parts.spawn(follow_progress(shop.clone(), stop.clone()));
         parts.spawn(serve_grpc(shop, listeners.grpc, health.clone(), listeners.public.leaving(), stop.clone()));
         parts.spawn(work_in_shop(dependencies.shop.clone(), stop.clone()));
+        if let Some(deps) = &dependencies.audio_worker {
+            parts.spawn(audio_worker::run(audio, audio_shared, deps.clone(), stop.clone()));
+        }
         parts.spawn(ingest_api::run(ingest, shared, ingest_deps, listeners.public, stop.clone()));
         parts.spawn(detector_worker::run(worker, worker_shared, dependencies.worker(), stop.clone()));
         parts.spawn(indexer::run(indexer, built_ins, dependencies.indexer(), stop.clone()));
@@ -266,6 +282,10 @@ impl Up {
             .and(indexer::health(&self.indexer, &dependencies.indexer()))
             .and(alert_stream::health(&self.alerts, &dependencies.alerts()))
             .and(shop_api::health(&dependencies.shop()));
+        let health = match &dependencies.audio_worker {
+            Some(deps) => health.and(audio_worker::health(deps)),
+            None => health,
+        };
         match &dependencies.uploads {
             Some(uploads) => uploads.shown_by(health),
             None => health,
@@ -285,6 +305,12 @@ async fn serve_grpc(
         Some(listener) => shop.serve_grpc(listener, &health, leaving, stop).await,
         None => Ok(()),
     }
+}
+
+/// Follows the progress of books until `stop`, for those who wait for it.
+async fn follow_progress(shop: ShopApi, stop: CancellationToken) -> anyhow::Result<()> {
+    shop.follow_progress(stop).await;
+    Ok(())
 }
 
 /// Finishes payments, previews and deletions of the shop until `stop`.
@@ -384,6 +410,7 @@ impl Dependencies {
             accounts_service: self.accounts_service.clone(),
             openid: self.openid.clone(),
             shop: self.shop.clone(),
+            audio: self.audio.clone(),
             traces: self.traces.shop.clone(),
         }
     }

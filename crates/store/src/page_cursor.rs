@@ -39,11 +39,13 @@ pub enum List {
     Orders,
     /// Orders of deleted users.
     KeptOrders,
+    /// Calls of providers.
+    ProviderCalls,
 }
 
 impl List {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Frames,
         Self::Detections,
         Self::Alerts,
@@ -55,6 +57,7 @@ impl List {
         Self::Purchases,
         Self::Orders,
         Self::KeptOrders,
+        Self::ProviderCalls,
     ];
 
     const fn name(self) -> &'static str {
@@ -70,6 +73,7 @@ impl List {
             Self::Purchases => "purchases",
             Self::Orders => "orders",
             Self::KeptOrders => "kept_orders",
+            Self::ProviderCalls => "provider_calls",
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Accounts in PostgreSQL or SQLite: users, credentials, revocations, quotas, the audit log, enrolled faces (`faces`), and the shop (`shop`).
+//! Accounts in PostgreSQL or SQLite: users, credentials, revocations, quotas, the audit log, enrolled faces (`faces`), the shop (`shop`), and the
+//! work on its audiobooks (`pipeline`).
 //!
 //! Stores and returns records; `accounts` makes the decisions. Passwords and tokens arrive as hashes only.
 //! Guarantees: a write is committed before its call returns; of several concurrent attempts to use a token or claim a name
@@ -24,6 +25,7 @@ mod login_keys;
 mod media_uploads;
 mod migrations;
 mod passwords;
+mod pipeline;
 mod quota;
 mod revocations;
 mod rows_with;
@@ -63,14 +65,19 @@ pub(crate) use migrations::COMPATIBLE_VERSIONS;
 pub(crate) use migrations::effects;
 pub use migrations::init_sql;
 pub use passwords::{PasswordHash, PasswordReset, TokenHash};
+pub use pipeline::{
+    CallCaps, CallFilter, CallPrice, CallRecord, CallState, CheckpointRecord, ListedProvider, MAX_CHECKPOINT_BYTES,
+    MAX_TEXT_PARTS, MAX_WINDOWS, NewCall, NewCheckpoint, NewListedProvider, PipelineExtras, PipelineRecord,
+    ProviderStateRecord, ProviderTrial, ReserveOutcome, Settlement, Spent, WindowRecord, WindowResult, WindowState,
+};
 pub use quota::{Charge, ChargeOutcome};
 pub use revocations::{Revocation, RevocationKind};
 pub use sessions::{NewSession, RotationOutcome, SessionRecord};
 pub use shop::{
-    AssetRecord, AssetWriteOutcome, BookChange, BookFilter, BookRecord, BookWriteOutcome, CartLine, CartOutcome,
-    CartRecord, CategoryRecord, KeptOrderRecord, MAX_CART_LINES, MAX_CATEGORIES, MAX_CATEGORIES_OF_BOOK, MAX_SHOP_PAGE,
-    MockPaymentRecord, MockPaymentState, NewBook, NewOrder, OpenOrderOutcome, OrderLine, OrderRecord, PaymentRecord,
-    Position, PurchaseRecord, RefundOutcome, SettleOutcome,
+    AssetRecord, AssetWriteOutcome, BookChange, BookDescription, BookFilter, BookRecord, BookWriteOutcome, CartLine,
+    CartOutcome, CartRecord, CategoryRecord, DescribedCategory, Description, KeptOrderRecord, MAX_CART_LINES,
+    MAX_CATEGORIES, MAX_CATEGORIES_OF_BOOK, MAX_SHOP_PAGE, MockPaymentRecord, MockPaymentState, NewBook, NewOrder,
+    OpenOrderOutcome, OrderLine, OrderRecord, PaymentRecord, Position, PurchaseRecord, RefundOutcome, SettleOutcome,
 };
 pub use signing_keys::{KeyRotation, SigningKeyRecord, VerifyingKeyRecord};
 pub use user_records::{

@@ -25,7 +25,7 @@ fn main() -> anyhow::Result<()> {
     if let (Engine::Boxes { settings, .. }, Some(number)) = (&mut model.engine, threshold) {
         settings.threshold = number.parse()?;
     }
-    let classes = serde_json::to_vec(&model.labels())?;
+    let classes = serde_json::to_vec(&model.engine.labels(&model.task))?;
     std::fs::write(Path::new(&out).join("classes.json"), classes)?;
     let detector = detector.unwrap_or(&model.task).parse()?;
     let mut detector = registry.open_model(&detector, &model, &dumped::options(models_dir))?;

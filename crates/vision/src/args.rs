@@ -4,41 +4,25 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::{ArgAction, Args};
+use clap::Args;
 use contracts::DetectorName;
-use settings::{count, milliseconds, on_off};
+use models::FolderArgs;
+use onnx::OnnxArgs;
+use settings::{count, milliseconds};
 
 use crate::inference::{DetectorSpec, InferenceSettings, RELEASE_AFTER};
 use crate::registry::{OpenError, Registry};
-use crate::runtime::{ExecutionProvider, RuntimeOptions, user_cache};
+use crate::runtime::{ExecutionProvider, RuntimeOptions};
 
 /// Models and execution provider.
 #[derive(Debug, Clone, Args)]
 pub struct ModelArgs {
-    /// Folder of the model files; sightline/models in the user's cache when not set
-    #[arg(long, env = "SIGHTLINE_MODELS_DIR", value_name = "PATH")]
-    pub models_dir: Option<PathBuf>,
-
-    /// File with your own models and engines, in the form of models.yaml
-    #[arg(long, env = "SIGHTLINE_MODELS_FILE", value_name = "PATH")]
-    pub models_file: Option<PathBuf>,
-
-    /// Library of ONNX Runtime; searched next to the program and in the user's cache when not set
-    #[arg(long, env = "SIGHTLINE_ORT_DYLIB_PATH", value_name = "PATH")]
-    pub ort_dylib_path: Option<PathBuf>,
-
-    /// Hardware that inference runs on
-    #[arg(long, env = "SIGHTLINE_EXECUTION_PROVIDER", default_value = "cpu", value_enum, value_name = "PROVIDER")]
-    pub execution_provider: ExecutionProvider,
-
-    /// Index of the GPU, from 0
-    #[arg(long, env = "SIGHTLINE_GPU_DEVICE", default_value_t = 0, value_name = "NUMBER")]
-    pub gpu_device: i32,
-
-    /// Allow models whose licence forbids commercial use
-    #[arg(long, env = "SIGHTLINE_ALLOW_NONCOMMERCIAL", default_value = "off", action = ArgAction::Set,
-        value_parser = on_off(), value_name = "ON_OFF")]
-    pub allow_noncommercial: bool,
+    /// The models folder.
+    #[command(flatten)]
+    pub folder: FolderArgs,
+    /// The library and the hardware.
+    #[command(flatten)]
+    pub onnx: OnnxArgs,
 }
 
 /// Threads that decode images and run models, and the images that they process together.
@@ -73,8 +57,7 @@ pub struct InferenceArgs {
 impl ModelArgs {
     /// The folder of the model files.
     pub fn dir(&self) -> PathBuf {
-        let default = || user_cache(|name| std::env::var_os(name)).unwrap_or_else(std::env::temp_dir);
-        self.models_dir.clone().unwrap_or_else(|| default().join("sightline/models"))
+        self.folder.dir()
     }
 
     /// The models of the operator's file, or the built-in ones.
@@ -82,7 +65,7 @@ impl ModelArgs {
     /// # Errors
     /// The operator's file cannot be read or is invalid.
     pub fn registry(&self) -> Result<Registry, OpenError> {
-        match &self.models_file {
+        match &self.folder.models_file {
             Some(file) => Registry::from_file(file),
             None => Registry::built_in(),
         }
@@ -91,13 +74,13 @@ impl ModelArgs {
     /// Options of ONNX Runtime and its sessions.
     pub fn runtime(&self, inference: &InferenceArgs) -> RuntimeOptions {
         RuntimeOptions {
-            dylib: self.ort_dylib_path.clone(),
+            dylib: self.onnx.ort_dylib_path.clone(),
             models_dir: self.dir(),
-            provider: self.execution_provider,
-            device: self.gpu_device,
+            provider: self.onnx.execution_provider,
+            device: self.onnx.gpu_device,
             session_threads: inference.session_threads,
             batch_size: inference.batch_size,
-            allow_noncommercial: self.allow_noncommercial,
+            allow_noncommercial: self.folder.allow_noncommercial,
         }
     }
 

@@ -1,23 +1,19 @@
-//! `models.yaml`: all models with their properties, and the models of each detector.
+//! The detectors of `models.yaml`: their models with the settings that this crate gives a meaning, and how one is opened.
 //!
-//! The built-in document is compiled into the program, so a worker and its models match. An operator with other models or
-//! engines passes a file of the same form. A model file is opened only if it has the hash of its entry: another file with
-//! the same name would give wrong results.
+//! The document, its files and their sources are those of the crate `models`. A model file is opened only if it has the hash of its
+//! entry: another file with the same name would give wrong results.
 
 mod detector;
 mod entry;
 mod error;
 mod pull;
-mod rewrite;
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::path::Path;
 
 use contracts::DetectorName;
-use serde::Deserialize;
+use models::{Document, file_setting};
 use settings::SettingErrors;
-use sha2::{Digest, Sha256};
 
 use crate::model::Detector;
 use crate::model::crop_head::CropHead;
@@ -28,16 +24,14 @@ use crate::model::two_stage::TwoStage;
 use crate::runtime::RuntimeOptions;
 
 pub use detector::DetectorEntry;
-pub use entry::{BoxSettings, Engine, Model, Weights};
-use entry::{Package, Role, Source};
+pub use entry::{BoxSettings, Engine, Model};
+use entry::{Role, unusable};
 pub use error::OpenError;
-pub use pull::{Pull, PullError, Pulled};
-
-const BUILT_IN: &str = include_str!("../models.yaml");
+pub use models::{ModelError, Pulled, Weights};
+pub use pull::{Pull, PullError};
 
 /// All detectors and models.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone)]
 pub struct Registry {
     /// Every detector.
     pub detectors: BTreeMap<DetectorName, DetectorEntry>,
@@ -51,28 +45,32 @@ impl Registry {
     /// # Errors
     /// The built-in document is invalid; a test ensures that it is not.
     pub fn built_in() -> Result<Self, OpenError> {
-        Self::parse("models.yaml", BUILT_IN)
+        Self::of("models.yaml", Document::built_in()?)
     }
 
-    /// The models of an operator's document.
+    /// The models of an operator's document, and the built-in ones that are not for images.
     ///
     /// # Errors
     /// The file cannot be read or is invalid.
     pub fn from_file(path: &Path) -> Result<Self, OpenError> {
-        let file = format!("SIGHTLINE_MODELS_FILE: {}", path.display());
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| OpenError::Document { file: file.clone(), cause: error.to_string() })?;
-        Self::parse(&file, &text)
+        Self::of(&file_setting(path), Document::from_file(path)?)
     }
 
+    #[cfg(test)]
     fn parse(file: &str, text: &str) -> Result<Self, OpenError> {
-        let document = |cause: String| OpenError::Document { file: file.to_owned(), cause };
-        let registry: Self = serde_yaml_ng::from_str(text).map_err(|error| document(error.to_string()))?;
+        Self::of(file, Document::parse(file, text)?)
+    }
+
+    /// Checks what only detectors know.
+    fn of(file: &str, document: Document<DetectorEntry, Engine>) -> Result<Self, OpenError> {
+        let invalid = |cause: String| ModelError::Document { file: file.to_owned(), cause };
+        let registry = Self { detectors: document.detectors, models: document.models };
         for model in &registry.models {
-            model.check().map_err(|fault| document(format!("the model `{}`: {fault}", model.name)))?;
+            let checked = model.engine.check(&model.task);
+            checked.map_err(|fault| invalid(format!("the model `{}`: {fault}", model.name)))?;
         }
         for (detector, entry) in &registry.detectors {
-            entry.check(&registry).map_err(|fault| document(format!("the detector `{detector}` {fault}")))?;
+            entry.check(&registry).map_err(|fault| invalid(format!("the detector `{detector}` {fault}")))?;
         }
         Ok(registry)
     }
@@ -227,16 +225,18 @@ fn open_first(
     match &model.engine {
         Engine::Http(engine) => {
             let opened =
-                HttpDetector::open(detector.clone(), &model.name, engine).map_err(|cause| model.unusable(cause))?;
+                HttpDetector::open(detector.clone(), &model.name, engine).map_err(|cause| unusable(model, cause))?;
             Ok(Box::new(opened))
         }
         Engine::Boxes { kind, weights, settings } => {
-            let head = settings.head(kind, &model.task).map_err(|cause| model.unusable(cause))?;
+            let head = settings.head(kind, &model.task).map_err(|cause| unusable(model, cause))?;
             let tuning = settings.tuning(&model.task, entry);
             let file = weights.verified(&options.models_dir)?;
             Ok(Box::new(OnnxDetector::open(detector.clone(), &model.name, &file, head, tuning, options)?))
         }
-        Engine::Crops { .. } | Engine::Embeddings { .. } => Err(model.unusable("it finds no boxes".to_owned())),
+        Engine::Crops { .. } | Engine::Embeddings { .. } | Engine::Independent { .. } => {
+            Err(unusable(model, "it finds no boxes".to_owned()))
+        }
     }
 }
 
@@ -245,25 +245,16 @@ fn open_second(model: &Model, options: &RuntimeOptions) -> Result<CropModel, Ope
     model.check_licence(options.allow_noncommercial)?;
     let (head, weights, eligible): (Box<dyn CropHead>, _, _) = match &model.engine {
         Engine::Crops { kind, weights, settings } => {
-            let head = settings.head(kind).map_err(|cause| model.unusable(cause))?;
+            let head = settings.head(kind).map_err(|cause| unusable(model, cause))?;
             (head, weights, settings.eligible())
         }
         Engine::Embeddings { network, weights, settings } => (Box::new(*network), weights, settings.eligible()),
-        Engine::Boxes { .. } | Engine::Http(_) => {
-            return Err(model.unusable("it does not run on the boxes of another model".to_owned()));
+        Engine::Boxes { .. } | Engine::Http(_) | Engine::Independent { .. } => {
+            return Err(unusable(model, "it does not run on the boxes of another model".to_owned()));
         }
     };
     let file = weights.verified(&options.models_dir)?;
     Ok(CropModel::open(&file, head, eligible, options)?)
-}
-
-/// SHA-256 in lower-case hexadecimal.
-fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

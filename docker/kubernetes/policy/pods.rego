@@ -83,7 +83,7 @@ deny contains sprintf("database-role: %s: it connects to the database with the c
 }
 
 owns_tables(workload) if {
-	workload.metadata.labels["app.kubernetes.io/component"] in {"ingest-api", "migrate", "shop-api"}
+	workload.metadata.labels["app.kubernetes.io/component"] in {"audio-worker", "ingest-api", "migrate", "shop-api"}
 }
 
 # Everybody who may read pods can read their environment.

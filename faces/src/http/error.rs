@@ -6,7 +6,7 @@ use gallery::{CalibrationError, GalleryError};
 use http::StatusCode;
 use store::relational::MAX_VECTORS_OF_SUBJECT;
 use vision::pipeline::Failure;
-use vision::registry::OpenError;
+use vision::registry::{ModelError, OpenError};
 
 use super::watchlists::{MAX_WATCHLIST_SUBJECTS, MAX_WATCHLISTS};
 use crate::checks::ImageRefusal;
@@ -177,7 +177,7 @@ impl From<EncodeError> for ApiError {
                 FaceError::NoModel.into()
             }
             // Logged where it was opened.
-            EncodeError::Unusable(OpenError::WrongModel { .. } | OpenError::Unreadable { .. }) => {
+            EncodeError::Unusable(OpenError::Model(ModelError::WrongModel { .. } | ModelError::Unreadable { .. })) => {
                 FaceError::DamagedModel.into()
             }
             EncodeError::Unusable(_) => FaceError::UnusableModel.into(),

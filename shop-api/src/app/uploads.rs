@@ -5,11 +5,11 @@ use std::time::Duration;
 use api_kit::error::ApiError;
 use bytes::Bytes;
 use contracts::api::{BookView, DownloadView, NewBookBody, UploadLinkView};
-use contracts::{BookId, BookStatus};
+use contracts::{BookId, BookStatus, MediaStep};
 use futures::Stream;
 
 use super::App;
-use super::pipeline::not_built;
+use super::pipeline::Resume;
 use crate::Viewer;
 use crate::error::refused;
 use crate::files::{MediaUrl, UploadHeaderFacts, UploadLink};
@@ -71,26 +71,33 @@ impl App {
         Ok(self.book_view(book, true))
     }
 
-    /// Ends the upload of a book and waits until the book is ready, at most for `wait`; the work goes on regardless. Again: the same.
+    /// Ends the upload of a book and waits until the book is ready, at most for `wait`; the work goes on regardless. Again: the same. `group` is
+    /// that of the providers from now on; empty: as configured.
     ///
     /// # Errors
-    /// When the upload is not complete, or the recording is refused.
+    /// When the upload is not complete, the recording is refused, or the work on it fails.
     pub async fn complete_upload(
         &self,
         viewer: &Viewer,
         book: BookId,
         forced: ForcedStatus,
+        group: Option<String>,
         wait: Duration,
     ) -> Result<BookView, ApiError> {
-        let book = match forced {
-            ForcedStatus::Audio => self.files.complete(book, wait).await?,
-            ForcedStatus::Transcript => return Err(not_built("transcript")),
-            ForcedStatus::Summary => return Err(not_built("description by a model")),
-            ForcedStatus::Status(status) => {
-                self.shop.force_status(book, status, &viewer.actor()).await.map_err(refused)?
+        let from = match forced {
+            ForcedStatus::Audio if !self.has_pipeline() => {
+                let book = self.files.complete(book, wait).await?;
+                return Ok(self.book_view(book, true));
             }
+            ForcedStatus::Status(status) => {
+                let book = self.shop.force_status(book, status, &viewer.actor()).await.map_err(refused)?;
+                return Ok(self.book_view(book, true));
+            }
+            ForcedStatus::Audio => None,
+            ForcedStatus::Transcript => Some(MediaStep::Transcribe),
+            ForcedStatus::Summary => Some(MediaStep::Summarise),
         };
-        Ok(self.book_view(book, true))
+        self.resume(viewer, book, Resume { from, group, budget_micro: None }, wait).await
     }
 
     /// A link to the recording, for its buyers and for admins.

@@ -106,7 +106,7 @@ impl ShopService for ShopGrpc {
     }
 
     async fn get_transcript(&self, request: Request<GetTranscriptRequest>) -> Answer<GetTranscriptResponse> {
-        answer(listening::transcript(request))
+        answer(listening::transcript(&self.0, request).await)
     }
 
     async fn get_position(&self, request: Request<GetPositionRequest>) -> Answer<GetPositionResponse> {

@@ -31,6 +31,11 @@ async fn the_latest_event_is_the_position() {
     let position = ann.shop().get_position(ann.call(get())).await.unwrap().into_inner();
     assert_eq!(position, GetPositionResponse { position_ms: 0, event_time: None });
 
+    // A clock of no year that a database has.
+    let ancient = json!({"position_ms": 2, "event_time": "-009000-01-01T00:00:00Z"});
+    let (status, stored) = ann.send(Method::PUT, &path, Some(ancient)).await;
+    assert_eq!((status, stored), (200, json!({"position_ms": 2, "event_time": "1970-01-01T00:00:00Z"})));
+
     let late = json!({"position_ms": 60_000, "event_time": "2026-01-02T04:00:00Z"});
     let (status, stored) = ann.send(Method::PUT, &path, Some(late.clone())).await;
     assert_eq!((status, &stored), (200, &late));

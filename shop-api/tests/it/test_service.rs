@@ -1,6 +1,7 @@
 //! The service with its dependencies, on free ports.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -9,8 +10,13 @@ use accounts::{
     SecretText, SharedState, UserAccess,
 };
 use async_trait::async_trait;
+use bus::EmbeddedBus;
+use bus::embedded::Options;
 use clap::Parser;
-use contracts::UserId;
+use contracts::{Topics, UserId};
+use media::Pipelines;
+use models::FolderArgs;
+use onnx::SessionOptions;
 use openid::{OpenIdArgs, Provider};
 use platform::http::Listener;
 use platform::traces::Traces;
@@ -18,11 +24,12 @@ use prost::Message;
 use shop::{MockPayments, Shop, ShopDeps};
 use shop_api::proto::auth_v1::authentication_service_client::AuthenticationServiceClient;
 use shop_api::proto::shop_v1::shop_service_client::ShopServiceClient;
-use shop_api::{Config, Deps, Ports};
+use shop_api::{Audio, Config, Deps, Ports};
 use store::relational::Role;
 use store::{Relational, media_folder};
 use tempfile::TempDir;
 use testing::eventually;
+use text::Embeddings;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -112,6 +119,19 @@ impl Drop for TestShop {
     }
 }
 
+/// The audio pipeline on a log in this folder.
+fn audio(folder: &Path, database: &Relational) -> Audio {
+    let topics = Topics::parse(contracts::topics::DEFAULT).unwrap().with_audio(true);
+    let bus = EmbeddedBus::open(&folder.join("log"), &topics, Options::default()).unwrap();
+    let models = folder.join("no-models");
+    let args = FolderArgs { models_dir: Some(models.clone()), models_file: None, allow_noncommercial: false };
+    Audio {
+        pipelines: Pipelines::new(database.clone(), media::Clock::system()),
+        bus: Arc::new(bus),
+        embeddings: Embeddings::new(args, SessionOptions::cpu(models)),
+    }
+}
+
 impl TestShop {
     /// With the default settings.
     pub async fn start() -> Self {
@@ -120,6 +140,15 @@ impl TestShop {
 
     /// With further flags.
     pub async fn with(flags: &[&str]) -> Self {
+        Self::open(flags, |_, _| None).await
+    }
+
+    /// With the audio pipeline, but without a worker and without models.
+    pub async fn with_audio() -> Self {
+        Self::open(&[], |folder, database| Some(audio(folder, database))).await
+    }
+
+    async fn open(flags: &[&str], audio: impl FnOnce(&Path, &Relational) -> Option<Audio>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let settings = Settings::parse_from(["test"].iter().chain(flags));
         let database = Relational::sqlite(folder.path().join("accounts.sqlite")).await.unwrap();
@@ -129,11 +158,13 @@ impl TestShop {
         let (rest, calls) = (bind().await, bind().await);
         let (url, grpc) = (format!("http://{}", rest.local_addr().unwrap()), calls.local_addr().unwrap());
         let config = Config { public_url: url.clone(), ..settings.config };
+        let audio = audio(folder.path(), &database);
         let shop = ShopDeps {
             database: database.clone(),
             media: media_folder(folder.path().join("media")).unwrap(),
             payments: Arc::new(MockPayments::new(database.clone(), clock.clone())),
             accounts: Arc::clone(&accounts),
+            pipelines: audio.as_ref().map(|audio| audio.pipelines.clone()),
             clock: clock.clone(),
         };
         let shop = Shop::new(shop, &config.shop);
@@ -142,6 +173,7 @@ impl TestShop {
             accounts_service: Arc::clone(&accounts),
             openid: Provider::new(&settings.openid, &url).unwrap().map(Arc::new),
             shop,
+            audio,
             traces: Traces::off(),
         };
         let announced = CancellationToken::new();

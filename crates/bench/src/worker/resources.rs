@@ -77,7 +77,7 @@ pub async fn batches(setup: &Setup<'_>, report: &mut Report) -> anyhow::Result<F
 
 /// Measures the whole worker on images of one size: its images per second divided by those of `session.run` alone.
 pub async fn share(setup: &Setup<'_>, fastest: FastestBatch, report: &mut Report) -> anyhow::Result<()> {
-    let on_gpu = setup.bench.models.execution_provider != ExecutionProvider::Cpu;
+    let on_gpu = setup.bench.models.onnx.execution_provider != ExecutionProvider::Cpu;
     let folder = setup.path("uniform").display().to_string();
     let log = setup.path("share").display().to_string();
     // One session, as in the measurement of `session.run`, so that the rates are comparable.
@@ -90,7 +90,7 @@ pub async fn share(setup: &Setup<'_>, fastest: FastestBatch, report: &mut Report
     let seconds = setup.run_length.pick(30.0, 5.0);
     let frames = ((fastest.per_second * seconds) as usize).clamp(50, 50_000);
     worker.go(frames / 5).await?;
-    let sampler = if on_gpu { Some(GpuSampler::start(setup.bench.models.gpu_device)?) } else { None };
+    let sampler = if on_gpu { Some(GpuSampler::start(setup.bench.models.onnx.gpu_device)?) } else { None };
     let (cost, _) = worker.go(frames).await?;
     let name = format!("worker on the embedded log, batches of {}, 640x480, one session", fastest.batch);
     report.figure(&name, cost.per_second(), "frames/s");
@@ -109,7 +109,7 @@ pub async fn share(setup: &Setup<'_>, fastest: FastestBatch, report: &mut Report
 /// Measures memory over images of many sizes.
 pub async fn memory(setup: &Setup<'_>, report: &mut Report) -> anyhow::Result<()> {
     const MIB: f64 = (1 << 20) as f64;
-    let on_gpu = setup.bench.models.execution_provider != ExecutionProvider::Cpu;
+    let on_gpu = setup.bench.models.onnx.execution_provider != ExecutionProvider::Cpu;
     let (sizes, passes) = setup.run_length.pick((200, 10), (40, 3));
     let folder = setup.path("mixed");
     images::mixed(&setup.images, &folder, sizes)?;
@@ -118,7 +118,7 @@ pub async fn memory(setup: &Setup<'_>, report: &mut Report) -> anyhow::Result<()
     // The child has processed every size once when it prints `ready`.
     let mut worker = MeasuredChild::ready(setup.child(&["worker-pipeline", &folder, &log], &[state])?).await?;
     let mut resident = vec![(0.0, worker.resident()? as f64 / MIB)];
-    let sampler = if on_gpu { Some(GpuSampler::start(setup.bench.models.gpu_device)?) } else { None };
+    let sampler = if on_gpu { Some(GpuSampler::start(setup.bench.models.onnx.gpu_device)?) } else { None };
     for pass in 1..=passes {
         worker.go(sizes).await?;
         resident.push((f64::from(pass) * sizes as f64, worker.resident()? as f64 / MIB));

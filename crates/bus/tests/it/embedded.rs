@@ -55,6 +55,27 @@ fn topics() -> Topics {
         .map(|topic| topic.partitions = if topic.role == TopicRole::Alerts { 1 } else { 3 })
 }
 
+#[tokio::test]
+async fn without_audio_no_topic_of_it_is_on_the_disk() {
+    let folder = TestFolder::new(Options::default());
+    let has_tasks = || folder.path().join("sightline.media.tasks.topic").exists();
+    let bus = folder.open().await;
+    assert!(!has_tasks());
+    let refused = bus.producer().send(TopicRole::MediaTasks, message("a", 1)).err().unwrap().to_string();
+    assert!(refused.contains("SIGHTLINE_AUDIO"), "{refused}");
+    assert!(bus.ranges(TopicRole::MediaTasks).await.is_err());
+    bus.close().await.unwrap();
+
+    let with = EmbeddedBus::open(&folder.path(), &topics().with_audio(true), folder.options).unwrap();
+    send(&with, TopicRole::MediaTasks, [message("a", 1)]).await;
+    assert!(has_tasks());
+    with.close().await.unwrap();
+    // Off again: the folder stays as it is, and the log opens without it.
+    let bus = folder.open().await;
+    assert_eq!(bus.topic(TopicRole::MediaTasks), "media_tasks");
+    bus.close().await.unwrap();
+}
+
 /// Started by another test as a process, and killed.
 #[tokio::test]
 async fn writing_process() {

@@ -150,18 +150,6 @@ pub struct UploadLinkView {
     pub expires_at: Timestamp,
 }
 
-/// How the work on a book goes on.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct PipelineBody {
-    /// The step with which it begins again; missing: the first one that is not done.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub from: Option<String>,
-    /// The group of providers that does it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub group: Option<String>,
-}
-
 /// A link to a recording.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DownloadView {

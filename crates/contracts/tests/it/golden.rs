@@ -3,11 +3,12 @@
 use bytes::Bytes;
 use contracts::alert::AlertData;
 use contracts::face_upload::FaceVerifiedData;
+use contracts::media::{MediaProgress, PipelineCause, ProviderCost};
 use contracts::result::ResultData;
 use contracts::{
     AlertEvent, AlertId, Attributes, BoundingBox, Cause, DeadLetter, Detection, Event, FaceUpload, FaceVerifiedEvent,
-    FailureCode, FrameContent, FrameEvent, FrameId, Message, Origin, Outcome, Point, ResultEvent, RuleId, TenantId,
-    UploadOutcome, Vehicle,
+    FailureCode, FrameContent, FrameEvent, FrameId, MediaProgressEvent, MediaStep, MediaTask, MediaTaskEvent, Message,
+    Origin, Outcome, PipelineState, Point, ResultEvent, RuleId, TenantId, UploadOutcome, Vehicle,
 };
 
 use crate::assert_file;
@@ -163,6 +164,40 @@ fn an_upload_and_its_outcome_match_their_golden_files() {
 }
 
 #[test]
+fn tasks_of_a_book_and_its_progress_match_their_golden_files() {
+    let book = "01890a5d-ac97-7000-8000-000000000004".parse().unwrap();
+    let task = MediaTask { book, generation: 2, step: MediaStep::Transcribe, window: Some(17) };
+    let published_at = "2026-01-02T03:04:05.9Z".parse().unwrap();
+    let event = MediaTaskEvent { task, published_at, traceparent: Some(TRACE.to_owned()) };
+    assert_golden("media_task_window", &event);
+    let task = MediaTask { step: MediaStep::Summarise, window: None, ..task };
+    assert_golden("media_task_step", &MediaTaskEvent { task, traceparent: None, ..event });
+    let data = MediaProgress {
+        book,
+        generation: 2,
+        step: MediaStep::Transcribe,
+        state: PipelineState::Waiting,
+        revision: 41,
+        windows_done: 17,
+        windows_total: Some(180),
+        provider: Some("groq".to_owned()),
+        cost: vec![ProviderCost { currency: "USD".to_owned(), micro: 10_500 }],
+        cause: Some(PipelineCause {
+            code: "cooling".to_owned(),
+            message: "every provider of this step is paused after failures".to_owned(),
+            action: "wait, or enable another provider".to_owned(),
+        }),
+        resumes_at: Some("2026-01-02T03:04:35.9Z".parse().unwrap()),
+        at: published_at,
+    };
+    let id = "01890a5d-ac97-7000-8000-000000000005".parse().unwrap();
+    assert_golden("media_progress_waiting", &MediaProgressEvent { id, data: data.clone() });
+    let (step, state) = (MediaStep::Done, PipelineState::Done);
+    let data = MediaProgress { step, state, provider: None, cost: Vec::new(), cause: None, resumes_at: None, ..data };
+    assert_golden("media_progress_done", &MediaProgressEvent { id, data });
+}
+
+#[test]
 fn a_dead_letter_contains_the_whole_original() {
     let letter = DeadLetter {
         cause: Cause { code: "undecodable".to_owned(), message: "the JPEG ends in the middle".to_owned() },
@@ -210,13 +245,15 @@ fn a_result_with_an_invalid_image_key_keeps_its_detections() {
 
 #[test]
 fn every_topic_names_an_event_that_exists() {
-    let topics = contracts::Topics::parse(contracts::topics::DEFAULT).unwrap();
+    let topics = contracts::Topics::parse(contracts::topics::DEFAULT).unwrap().with_audio(true);
     let known = [
         FrameEvent::TYPE,
         ResultEvent::TYPE,
         AlertEvent::TYPE,
         FaceUpload::TYPE,
         FaceVerifiedEvent::TYPE,
+        MediaTaskEvent::TYPE,
+        MediaProgressEvent::TYPE,
         contracts::dead_letter::TYPE,
     ];
     for topic in topics.iter() {
@@ -229,6 +266,8 @@ fn every_topic_names_an_event_that_exists() {
         (AlertEvent::ROLE, AlertEvent::TYPE),
         (FaceUpload::ROLE, FaceUpload::TYPE),
         (FaceVerifiedEvent::ROLE, FaceVerifiedEvent::TYPE),
+        (MediaTaskEvent::ROLE, MediaTaskEvent::TYPE),
+        (MediaProgressEvent::ROLE, MediaProgressEvent::TYPE),
     ] {
         assert_eq!(topics.get(role).event, event);
     }

@@ -6,6 +6,7 @@
 
 mod documents;
 mod golden;
+mod transcript;
 
 use std::path::Path;
 

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use contracts::{AssetKind, BookStatus};
+use contracts::{AssetKind, BookStatus, MediaStep, PipelineState};
+use media::Pipelines;
 use shop::Viewer;
 use store::relational::BookWriteOutcome;
 
@@ -26,6 +27,23 @@ async fn a_book_left_in_work_is_finished_by_another_instance() {
     assert_eq!(shop.one.book(&shop.as_admin(), id).await.unwrap().status, BookStatus::Processing, "it is claimed");
     shop.work_after(Duration::from_secs(300)).await;
     assert_eq!(shop.one.book(&shop.as_admin(), id).await.unwrap().status, BookStatus::Ready);
+    shop.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crash_before_the_audio_pipeline_does_not_leave_it_out() {
+    let shop = TestShop::new().await;
+    // Its files are there, and its pipeline was not begun.
+    let id = shop.book("Emma", 999).await;
+    let (from, to) = ([BookStatus::Ready], BookStatus::Processing);
+    shop.database.set_book_status(id, &from, to, None, shop.one.now()).await.unwrap();
+    let pipelines = Pipelines::new(shop.database.clone(), media::Clock::system());
+    let with_audio = shop.with_pipelines(pipelines.clone());
+    shop.clock.advance(Duration::from_secs(120));
+    with_audio.work_once().await.unwrap();
+    assert_eq!(shop.one.book(&shop.as_admin(), id).await.unwrap().status, BookStatus::Processing);
+    let progress = pipelines.status(id).await.unwrap().unwrap();
+    assert_eq!((progress.step, progress.state), (MediaStep::Transcribe, PipelineState::Due));
     shop.stop().await;
 }
 

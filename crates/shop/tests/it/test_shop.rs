@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use contracts::{BookId, BookStatus, Currency, Money, UploadId, UserId};
 use futures::TryStreamExt;
+use media::Pipelines;
 use sha2::{Digest, Sha256};
 use shop::{
     Book, Link, MediaLinks, MockPayments, NewBookFields, Opened, Shop, ShopArgs, ShopDeps, ShopError, Timing,
@@ -109,6 +110,7 @@ impl TestShop {
                 media: Arc::clone(&media),
                 payments: payments.clone(),
                 accounts: Arc::clone(&accounts),
+                pipelines: None,
                 clock: clock.clone(),
             };
             Shop::with_timing(deps, &args(), patience(seconds))
@@ -133,6 +135,19 @@ impl TestShop {
         shop.admin = shop.user_with("admin@example.org", Role::Admin).await;
         shop.actor = Actor { user: Some(shop.admin), address: None };
         shop
+    }
+
+    /// An instance with the audio pipeline.
+    pub fn with_pipelines(&self, pipelines: Pipelines) -> Shop {
+        let deps = ShopDeps {
+            database: self.database.clone(),
+            media: Arc::clone(&self.media),
+            payments: self.payments.clone(),
+            accounts: Arc::clone(&self.accounts),
+            pipelines: Some(pipelines),
+            clock: self.clock.clone(),
+        };
+        Shop::with_timing(deps, &args(), patience(30))
     }
 
     /// Stops the background work.

@@ -41,7 +41,7 @@ impl KafkaLog {
     pub async fn export(&self, workers: &[String], folder: &Path) -> anyhow::Result<u64> {
         // All positions before any message, so that what they count as finished has had its effects in every later copy.
         let mut plan = Vec::new();
-        for role in TopicRole::ALL {
+        for role in self.topics.roles() {
             plan.push((role, self.needed(role, workers).await?));
         }
         let copy = open(folder, &self.topics)?;
@@ -59,11 +59,14 @@ impl KafkaLog {
             TopicRole::Frames => workers.to_vec(),
             TopicRole::Results => vec![groups::INDEXER.to_owned()],
             TopicRole::FacesUploads => vec![groups::FACES.to_owned()],
-            TopicRole::FramesDlq | TopicRole::ResultsDlq | TopicRole::FacesUploadsDlq => vec![dlq::group(role)],
+            TopicRole::MediaTasks => vec![groups::AUDIO_WORKER.to_owned()],
+            TopicRole::FramesDlq | TopicRole::ResultsDlq | TopicRole::FacesUploadsDlq | TopicRole::MediaTasksDlq => {
+                vec![dlq::group(role)]
+            }
             // Other programs read the outcomes of uploads, and nobody knows how far.
             TopicRole::Alerts | TopicRole::FacesVerified => return Ok(self.bus.ranges(role).await?),
-            // They are for requests that wait for seconds.
-            TopicRole::Replies => return Ok(Vec::new()),
+            // They are for requests that wait for seconds, and for whoever looks now: the database knows how far a book is.
+            TopicRole::Replies | TopicRole::MediaProgress => return Ok(Vec::new()),
         };
         let mut needed: Vec<Range> = Vec::new();
         for group in groups {
@@ -81,7 +84,7 @@ impl KafkaLog {
 
     /// Fails if a topic has messages.
     pub async fn check_empty(&self) -> anyhow::Result<()> {
-        for role in TopicRole::ALL {
+        for role in self.topics.roles() {
             let messages: i64 = self.bus.ranges(role).await?.iter().map(|range| range.end - range.earliest).sum();
             ensure!(
                 messages == 0,
@@ -98,7 +101,7 @@ impl KafkaLog {
     pub async fn import(&self, folder: &Path) -> anyhow::Result<u64> {
         let copy = open(folder, &self.topics)?;
         let mut messages = 0;
-        for role in TopicRole::ALL {
+        for role in self.topics.roles() {
             let ranges = copy.ranges(role).await?;
             messages += transfer(&copy, &ranges, role, &*self.bus.producer()).await?;
         }

@@ -9,7 +9,8 @@ use std::time::Duration;
 use anyhow::bail;
 use clap::Args;
 use contracts::api::{BookView, DownloadView, NewBookBody};
-use contracts::{BookId, BookStatus, CategorySlug, Currency, Money};
+use contracts::media::{MediaProgress, PipelineCause};
+use contracts::{BookId, BookStatus, CategorySlug, Currency, Money, PipelineState};
 use platform::error_line;
 use platform::shutdown::Interrupted;
 use reqwest::StatusCode;
@@ -191,15 +192,32 @@ impl Run<'_> {
     /// Waits until nothing is in work.
     ///
     /// # Errors
-    /// When the server found a fault in the recording.
+    /// When the server found a fault in the recording, or the work on it failed.
     async fn wait(&self, mut book: BookView) -> anyhow::Result<BookView> {
         while book.status == BookStatus::Processing && book.fault.is_none() {
             tokio::time::sleep(LOOK_AGAIN).await;
+            self.check_pipeline(book.id).await?;
             book = Shelf(self.requests).book(book.id).await?;
         }
         match &book.fault {
             Some(fault) => bail!("the recording cannot be used: {fault}; upload another file with --book {}", book.id),
             None => Ok(book),
+        }
+    }
+
+    /// Checks that the audio pipeline, if there is one, has not given the recording up.
+    async fn check_pipeline(&self, book: BookId) -> anyhow::Result<()> {
+        let path = format!("/v1/books/{book}/pipeline");
+        let progress = self.requests.ask::<MediaProgress>(|| self.requests.client.get(&path)).await;
+        match progress {
+            Ok(MediaProgress { state: PipelineState::Failed, cause: Some(cause), .. }) => {
+                let PipelineCause { message, action, .. } = cause;
+                bail!("the work on the recording failed: {message}; {action}")
+            }
+            Ok(_) => Ok(()),
+            // There is no pipeline, or it has not begun.
+            Err(error) if is_refused_with(&error, &["audio_off", "not_found"]) => Ok(()),
+            Err(error) => Err(error),
         }
     }
 

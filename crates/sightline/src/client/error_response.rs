@@ -59,7 +59,8 @@ impl Refusal {
 
     /// Whether a retry may succeed.
     pub fn is_transient(&self) -> bool {
-        self.status.is_server_error()
+        // What a server does not have it will not have in a moment either.
+        (self.status.is_server_error() && self.status != StatusCode::NOT_IMPLEMENTED)
             || [StatusCode::TOO_MANY_REQUESTS, StatusCode::REQUEST_TIMEOUT].contains(&self.status)
     }
 }

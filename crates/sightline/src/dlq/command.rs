@@ -25,10 +25,10 @@ pub struct Dlq {
 enum Action {
     /// List dead letters that were not redriven yet, oldest first
     // Without it, the usage of an error names options that are set in the environment as if they were required.
-    #[command(override_usage = "sightline dlq list [OPTIONS] <frames|results|uploads>")]
+    #[command(override_usage = "sightline dlq list [OPTIONS] <frames|results|uploads|tasks>")]
     List {
         /// Topic of the originals
-        #[arg(value_enum, value_name = "frames|results|uploads")]
+        #[arg(value_enum, value_name = "frames|results|uploads|tasks")]
         of: Kind,
         /// Maximum number of dead letters
         #[arg(long, default_value_t = 100, value_name = "NUMBER",
@@ -41,10 +41,10 @@ enum Action {
         bus: BusArgs,
     },
     /// Send dead letters to their original topic again, after their cause was fixed
-    #[command(override_usage = "sightline dlq redrive [OPTIONS] <frames|results|uploads>")]
+    #[command(override_usage = "sightline dlq redrive [OPTIONS] <frames|results|uploads|tasks>")]
     Redrive {
         /// Topic of the originals
-        #[arg(value_enum, value_name = "frames|results|uploads")]
+        #[arg(value_enum, value_name = "frames|results|uploads|tasks")]
         of: Kind,
         /// Only those with this cause; the others are marked as redriven without being sent
         #[arg(long, value_name = "CODE")]
@@ -62,6 +62,8 @@ enum Kind {
     Results,
     /// Uploads that cannot be read
     Uploads,
+    /// Tasks of audio that cannot be read
+    Tasks,
 }
 
 /// Where the dead letters are: in Kafka, or in the embedded log of a running `up`.
@@ -84,6 +86,7 @@ impl Kind {
             Self::Frames => TopicRole::FramesDlq,
             Self::Results => TopicRole::ResultsDlq,
             Self::Uploads => TopicRole::FacesUploadsDlq,
+            Self::Tasks => TopicRole::MediaTasksDlq,
         }
     }
 }

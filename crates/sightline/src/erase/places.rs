@@ -12,7 +12,7 @@ use accounts::redis_keys_with;
 use anyhow::Context;
 use bus::embedded::LogFiles;
 use bus::{Bus, RangeReader};
-use contracts::{Message, TopicRole, Topics};
+use contracts::{Message, Topics};
 use store::{MongoDocuments, ObjectBlobs, Owner, Relational, TableRows, has_any, sqlite_rows_with};
 use tokio::task::block_in_place;
 
@@ -163,7 +163,7 @@ impl Check {
     async fn in_kafka(&self, topics: &Topics, texts: &[String], owner: Option<&str>) -> anyhow::Result<Vec<Place>> {
         let bus = kafka(&self.kafka, topics).await?;
         let mut found = Vec::new();
-        for role in TopicRole::ALL {
+        for role in topics.roles() {
             let ranges = bus.ranges(role).await?;
             let mut reader = RangeReader::open(&bus, role, &ranges).await?;
             let (mut own, mut others) = (0, 0);

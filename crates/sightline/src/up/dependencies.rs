@@ -10,14 +10,17 @@ use bus::{Bus, EmbeddedBus};
 use clap::Args;
 use faces::uploads::{UploadFolder, Uploads};
 use gallery::Galleries;
+use media::Pipelines;
 use openid::Provider;
 use platform::traces::{TraceExporter, Traces};
 use settings::Secret;
 use shop::{MockPayments, Shop, ShopDeps};
+use shop_api::Audio;
 use store::{
     Blobs, DatabaseArgs, Documents, FilesInUse, Media, Migrated, MongoArgs, MongoDocuments, ObjectBlobs, Relational,
     SqliteDocuments, TenantEraser, media_folder, open_media,
 };
+use text::Embeddings;
 
 use super::Up;
 use crate::{data_dir, topics};
@@ -66,6 +69,10 @@ pub struct Dependencies {
     pub media: Arc<dyn Media>,
     /// The shop.
     pub shop: Shop,
+    /// The work on recordings as the shop sees it, if it is on.
+    pub audio: Option<Audio>,
+    /// The dependencies of its worker, which also carry its readiness.
+    pub audio_worker: Option<audio_worker::Deps>,
     /// The OpenID provider, if one is set.
     pub openid: Option<Arc<Provider>>,
     /// A token for the camera program, which may only send frames.
@@ -130,7 +137,13 @@ impl Dependencies {
         let uploads = uploads_folder.map(|folder| Uploads::new(Arc::clone(&bus), folder));
         let accounts_service = accounts_service(up, database.clone(), shared, erasers).await?;
         let (accounts, camera_token) = with_tokens(&accounts_service, &admin_token)?;
-        let shop = shop(up, &database, &media, &accounts_service);
+        let audio = audio(up, &bus, &database);
+        let shop = shop(up, &database, &media, &accounts_service, audio.as_ref());
+        let audio_worker = audio.as_ref().map(|audio| {
+            let mut deps = audio_worker::Deps::new(Arc::clone(&audio.bus), database.clone(), Arc::clone(&media));
+            deps.traces = exporter.service("audio-worker");
+            deps
+        });
         let openid = Provider::new(&up.ingest.openid, &accounts_service.settings().issuer)?.map(Arc::new);
         database.log_face_search().await;
         let galleries = up.galleries.galleries(&database);
@@ -149,6 +162,8 @@ impl Dependencies {
             accounts_service,
             media,
             shop,
+            audio,
+            audio_worker,
             openid,
             camera_token,
             limits: up.redis.redis_url.as_ref().map_or("in this process", |_| "Redis").to_owned(),
@@ -251,14 +266,31 @@ fn media(up: &Up, folder: &Path) -> anyhow::Result<Arc<dyn Media>> {
     }
 }
 
+/// The work on recordings, if it is on.
+fn audio(up: &Up, bus: &Arc<dyn Bus>, database: &Relational) -> Option<Audio> {
+    let models = &up.worker.models;
+    up.topics.audio.then(|| Audio {
+        pipelines: Pipelines::new(database.clone(), media::Clock::system()),
+        bus: Arc::clone(bus),
+        embeddings: Embeddings::new(models.folder.clone(), models.onnx.options(models.dir(), 1)),
+    })
+}
+
 /// The shop. Its payments are those of the mock, which always pays.
-fn shop(up: &Up, database: &Relational, media: &Arc<dyn Media>, accounts: &Arc<AccountsService>) -> Shop {
+fn shop(
+    up: &Up,
+    database: &Relational,
+    media: &Arc<dyn Media>,
+    accounts: &Arc<AccountsService>,
+    audio: Option<&Audio>,
+) -> Shop {
     let clock = Clock::default();
     let deps = ShopDeps {
         database: database.clone(),
         media: Arc::clone(media),
         payments: Arc::new(MockPayments::new(database.clone(), clock.clone())),
         accounts: Arc::clone(accounts),
+        pipelines: audio.map(|audio| audio.pipelines.clone()),
         clock,
     };
     Shop::new(deps, &up.shop.shop)

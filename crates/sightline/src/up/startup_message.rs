@@ -51,6 +51,7 @@ impl Up {
             ("detectors", self.detectors()?),
         ];
         runs_on.extend(face_models.map(|models| ("faces", models)));
+        runs_on.extend(self.topics.audio.then(|| ("audio", self.audio_providers())));
         let public = &listeners.public;
         let (port, grpc) = (public.for_clients()?, listeners.grpc.as_ref().map(Listener::for_clients).transpose()?);
         Ok(StartupMessage {
@@ -65,11 +66,19 @@ impl Up {
 }
 
 impl Up {
+    /// Where speech becomes text.
+    fn audio_providers(&self) -> String {
+        match &self.audio.providers.providers_file {
+            Some(file) => format!("by the providers of {}", file.display()),
+            None => format!("{} in this process", self.audio.speech.speech_model),
+        }
+    }
+
     /// Each detector with its model and execution provider. Fails if a model is missing, before the services start.
     fn detectors(&self) -> anyhow::Result<String> {
         let models = &self.worker.models;
         let (registry, folder) = (models.registry()?, models.dir());
-        let provider = models.execution_provider.to_possible_value();
+        let provider = models.onnx.execution_provider.to_possible_value();
         let provider = provider.as_ref().map_or("?", PossibleValue::get_name);
         let mut parts = Vec::new();
         for detector in &self.frames.detectors {

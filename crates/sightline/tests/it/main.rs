@@ -5,6 +5,7 @@
 mod accounts;
 mod arrows;
 mod attributes;
+mod audio;
 mod backup;
 mod bad_start;
 mod closed_output;

@@ -5,7 +5,7 @@ use std::process::Command;
 #[test]
 fn a_link_with_the_name_of_a_service_runs_it() {
     let folder = tempfile::tempdir().unwrap();
-    for name in ["alert-stream", "detector-worker", "faces", "indexer", "ingest-api", "shop-api"] {
+    for name in ["alert-stream", "audio-worker", "detector-worker", "faces", "indexer", "ingest-api", "shop-api"] {
         let link = folder.path().join(name);
         std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_sightline"), &link).unwrap();
         let output = Command::new(link).arg("--version").env_clear().output().unwrap();

@@ -13,7 +13,7 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use self::buyer::{Buyer, admin, body_of};
+pub use self::buyer::{Buyer, admin, body_of};
 use self::wave::{part_file, small_file};
 use crate::processes::{TIMEOUT, TestServer, wait_until_ready};
 

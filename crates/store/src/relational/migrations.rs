@@ -125,6 +125,20 @@ const MIGRATIONS: &[Migration] = &[
         postgres: include_str!("../../migrations/postgres/0015_user_state.sql"),
         sqlite: include_str!("../../migrations/sqlite/0015_user_state.sql"),
     },
+    Migration {
+        version: 16,
+        name: "pipeline",
+        effect: Adds,
+        postgres: include_str!("../../migrations/postgres/0016_pipeline.sql"),
+        sqlite: include_str!("../../migrations/sqlite/0016_pipeline.sql"),
+    },
+    Migration {
+        version: 17,
+        name: "provider_list",
+        effect: Adds,
+        postgres: include_str!("../../migrations/postgres/0017_provider_list.sql"),
+        sqlite: include_str!("../../migrations/sqlite/0017_provider_list.sql"),
+    },
 ];
 /// The version from which on a step records which programs can use the tables after it.
 pub(crate) const COMPATIBLE_VERSIONS: i64 = 4;

@@ -18,6 +18,7 @@ mod books;
 mod cart;
 mod catalogue;
 mod categories;
+mod descriptions;
 mod kept_orders;
 mod mock_payments;
 mod order_records;
@@ -45,6 +46,7 @@ pub use book_records::{BookChange, BookRecord, BookWriteOutcome, MAX_CATEGORIES_
 pub use cart::{CartLine, CartOutcome, CartRecord, MAX_CART_LINES};
 pub use catalogue::BookFilter;
 pub use categories::{CategoryRecord, MAX_CATEGORIES};
+pub use descriptions::{BookDescription, DescribedCategory, Description};
 pub use kept_orders::KeptOrderRecord;
 pub use mock_payments::{MockPaymentRecord, MockPaymentState};
 pub use order_records::{OrderLine, OrderRecord, PaymentRecord};

@@ -21,8 +21,11 @@ const AUDIT_RETENTION: SignedDuration = SignedDuration::from_hours(24 * 400);
 /// Retention of orders of deleted users: ten years from the end of the year of the order, as bookkeeping needs them.
 const KEPT_ORDER_RETENTION: SignedDuration = SignedDuration::from_hours(24 * 366 * 11);
 
+/// Retention of calls of providers.
+const CALL_RETENTION: SignedDuration = SignedDuration::from_hours(24 * 800);
+
 /// The statements, each with the time for which a row is kept after the time in its condition.
-const DELETIONS: [(&str, SignedDuration); 11] = [
+const DELETIONS: [(&str, SignedDuration); 13] = [
     (
         "DELETE FROM revocations WHERE sequence IN \
          (SELECT sequence FROM revocations WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)",
@@ -79,6 +82,17 @@ const DELETIONS: [(&str, SignedDuration); 11] = [
         "DELETE FROM kept_orders WHERE id IN \
          (SELECT id FROM kept_orders WHERE created_at < $1 ORDER BY created_at LIMIT $2)",
         KEPT_ORDER_RETENTION,
+    ),
+    (
+        // A window may have got it while another one gave it up. The outer condition is tested again on a row that was changed meanwhile.
+        "DELETE FROM checkpoints WHERE expires_at < $1 AND key IN (SELECT c.key FROM checkpoints c WHERE c.expires_at < $1 \
+         AND NOT EXISTS (SELECT 1 FROM windows w WHERE w.checkpoint_key = c.key) ORDER BY c.expires_at LIMIT $2)",
+        SignedDuration::ZERO,
+    ),
+    (
+        "DELETE FROM provider_calls WHERE id IN \
+         (SELECT id FROM provider_calls WHERE reserved_at < $1 ORDER BY reserved_at LIMIT $2)",
+        CALL_RETENTION,
     ),
 ];
 

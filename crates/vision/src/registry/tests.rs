@@ -3,6 +3,8 @@
 use axum::Router;
 use axum::routing::get;
 
+use models::{BUILT_IN, sha256};
+
 use super::*;
 
 fn face() -> DetectorName {
@@ -39,7 +41,7 @@ fn built_in_detectors_have_a_model_for_commercial_use() {
         let weights = model.weights().unwrap();
         assert!(weights.sha256.len() == 64, "{}", weights.file);
         // A detector works without its crop and embedding models, but not without a model that finds boxes.
-        assert!(model.role() != Role::Boxes || !weights.sources.is_empty(), "{}", weights.file);
+        assert!(model.engine.role() != Role::Boxes || !weights.sources.is_empty(), "{}", weights.file);
     }
 }
 
@@ -60,7 +62,7 @@ fn a_file_with_another_hash_is_not_loaded() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("yunet_n_dynamic.onnx"), "another").unwrap();
     let error = Registry::built_in().unwrap().open(&face(), &RuntimeOptions::cpu(folder.path())).err().unwrap();
-    assert!(matches!(error, OpenError::WrongModel { .. }), "{error}");
+    assert!(matches!(error, OpenError::Model(ModelError::WrongModel { .. })), "{error}");
 }
 
 #[test]
@@ -77,9 +79,9 @@ fn a_noncommercial_licence_needs_the_setting() {
     let mut registry = registry(b"model", "", "");
     registry.models[0].commercial = false;
     let mut options = RuntimeOptions::cpu(folder.path());
-    assert!(matches!(registry.open(&face(), &options).err().unwrap(), OpenError::Licence { .. }));
+    assert!(matches!(registry.open(&face(), &options).err().unwrap(), OpenError::Model(ModelError::Licence { .. })));
     options.allow_noncommercial = true;
-    assert!(matches!(registry.open(&face(), &options).err().unwrap(), OpenError::WrongModel { .. }));
+    assert!(matches!(registry.open(&face(), &options).err().unwrap(), OpenError::Model(ModelError::WrongModel { .. })));
 }
 
 #[test]

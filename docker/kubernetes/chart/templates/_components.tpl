@@ -32,7 +32,14 @@ shop-api:
   kind: Deployment
   port: 8080
   grpc: true
-  needs: [media, database, redis, adminToken, smtp, oidc, otlp]
+  needs: [media, database, redis, adminToken, smtp, oidc, otlp{{ if include "sightline.hasAudio" . }}, kafka{{ end }}]
+{{- end }}
+{{- if include "sightline.hasAudio" . }}
+# `engines`: the servers of its providers, if there are any.
+audio-worker:
+  values: audioWorker
+  kind: StatefulSet
+  needs: [kafka, media, database, engines, otlp]
 {{- end }}
 {{- if .Values.camera.enabled }}
 # One pod, because two would send the frames of each camera twice; no Service, no scaler and no service account, because nobody calls it and
@@ -69,6 +76,14 @@ otlp: {variable: SIGHTLINE_OTLP_HEADERS_FILE, key: otlpHeaders}
 {{/* Whether the shop runs; empty for no. */}}
 {{- define "sightline.hasShop" -}}
 {{- if or .Values.media.url .Values.media.existingClaim }}yes{{ end }}
+{{- end }}
+
+{{/* Whether books are transcribed and described; empty for no. */}}
+{{- define "sightline.hasAudio" -}}
+{{- if .Values.audioWorker.enabled }}
+{{- if not (include "sightline.hasShop" .) }}
+{{- fail "audioWorker.enabled is true, but there is no shop: set media.url or media.existingClaim, where the recordings are" }}
+{{- end }}yes{{ end }}
 {{- end }}
 
 {{/* Whether the workers compare faces; empty for no. */}}

@@ -26,6 +26,12 @@ service win over those of all services.
 {{- if has "media" $component.needs }}
 {{- include "sightline.mediaEnvironment" .root }}
 {{- end }}
+{{- if and (include "sightline.hasAudio" .root) (has .component (list "audio-worker" "shop-api" "topics")) }}
+- {name: SIGHTLINE_AUDIO, value: "on"}
+{{- if include "sightline.audioModels" . }}
+- {name: SIGHTLINE_MODELS_DIR, value: /models}
+{{- end }}
+{{- end }}
 {{- if $component.grpc }}
 - {name: SIGHTLINE_GRPC_ADDR, value: "0.0.0.0:50051"}
 {{- end }}
@@ -48,6 +54,12 @@ service win over those of all services.
 {{- define "sightline.topicsFile" -}}
 {{- $needs := (get (include "sightline.components" .root | fromYaml) .component).needs }}
 {{- if and .root.Values.kafka.topicsConfigMap (or (has "kafka" $needs) (has "topics" $needs)) }}yes{{ end }}
+{{- end }}
+
+{{/* Whether a component has the volume with the models for audio; empty for no. */}}
+{{- define "sightline.audioModels" -}}
+{{- $values := .root.Values.audioWorker }}
+{{- if and $values.enabled $values.models.existingClaim (has .component (list "audio-worker" "shop-api")) }}yes{{ end }}
 {{- end }}
 
 {{- define "sightline.blobEnvironment" -}}

@@ -134,6 +134,9 @@ readinessProbe:
 {{- if and .root.Values.faces.uploads.existingClaim (eq .component "faces") }}
 - {name: uploads, mountPath: /uploads}
 {{- end }}
+{{- if include "sightline.audioModels" . }}
+- {name: models, mountPath: /models, readOnly: true}
+{{- end }}
 {{- if .state }}
 - {name: state, mountPath: /var/lib/sightline}
 {{- end }}
@@ -173,6 +176,10 @@ readinessProbe:
 {{- if and .root.Values.faces.uploads.existingClaim (eq .component "faces") }}
 - name: uploads
   persistentVolumeClaim: {claimName: {{ .root.Values.faces.uploads.existingClaim }}}
+{{- end }}
+{{- if include "sightline.audioModels" . }}
+- name: models
+  persistentVolumeClaim: {claimName: {{ .root.Values.audioWorker.models.existingClaim }}, readOnly: true}
 {{- end }}
 {{- if and .state (eq .state "empty") }}
 - name: state

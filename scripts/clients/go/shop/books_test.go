@@ -111,12 +111,12 @@ func fromUploadToDownload(t *testing.T, group shopv1.AIProvider) {
 	if book.Status != shopv1.MediaStatus_MEDIA_READY || book.DurationSeconds != 3 || book.PriceCents != 1299 {
 		t.Fatalf("after the upload: %v", book)
 	}
-	// The audio pipeline is not built; these become READY with it.
+	// The audio pipeline is off in this server; with it these become READY.
 	for _, force := range []shopv1.MediaStatus{
 		shopv1.MediaStatus_MEDIA_PROCESSING_TRANSCRIPT, shopv1.MediaStatus_MEDIA_PROCESSING_SUMMARY,
 	} {
 		_, err := complete(force)
-		refused(t, err, codes.Unimplemented, "not_built")
+		refused(t, err, codes.Unimplemented, "audio_off")
 	}
 	// Again: the same.
 	if book := succeeds[*shopv1.CompleteUploadResponse](t)(complete(0)).Book; book.Status != shopv1.MediaStatus_MEDIA_READY {

@@ -9,9 +9,9 @@ import (
 	shopv1 "sightline/gen/shop/v1"
 )
 
-// The reference's cases `resume_needs_no_argument`, `a_step_can_be_redone` and `providers_switch_in_the_middle` come with the audio
-// pipeline. Until then each of its calls says that it is not built, and leaves the book as it is.
-func Test_the_audio_pipeline_is_not_built(t *testing.T) {
+// The audio pipeline is off in this server, and each of its calls says so and leaves the book as it is. The reference's cases
+// `resume_needs_no_argument`, `a_step_can_be_redone` and `providers_switch_in_the_middle` are tests of the command, with a provider by script.
+func Test_an_audio_pipeline_that_is_off_says_so(t *testing.T) {
 	s := open(t)
 	book, _ := s.sell(t, 100)
 	id, admin := book.Id, as(t, s.admin)
@@ -28,15 +28,19 @@ func Test_the_audio_pipeline_is_not_built(t *testing.T) {
 			return err
 		},
 		"ListProviders": func() error {
-			_, err := s.manage.ListProviders(admin, &shopv1.ListProvidersRequest{})
+			_, err := s.manage.ListProviders(admin, &shopv1.ListProvidersRequest{Task: shopv1.ProviderTask_PROVIDER_TASK_TRANSCRIBE})
 			return err
 		},
 		"SetProviderOrder": func() error {
-			_, err := s.manage.SetProviderOrder(admin, &shopv1.SetProviderOrderRequest{})
+			_, err := s.manage.SetProviderOrder(admin, &shopv1.SetProviderOrderRequest{
+				Task: shopv1.ProviderTask_PROVIDER_TASK_TRANSCRIBE, Names: []string{"here"},
+			})
 			return err
 		},
 		"SetProviderState": func() error {
-			_, err := s.manage.SetProviderState(admin, &shopv1.SetProviderStateRequest{})
+			_, err := s.manage.SetProviderState(admin, &shopv1.SetProviderStateRequest{
+				Name: "here", Action: shopv1.ProviderAction_PROVIDER_ACTION_DISABLE,
+			})
 			return err
 		},
 		"GetLedger": func() error {
@@ -49,12 +53,12 @@ func Test_the_audio_pipeline_is_not_built(t *testing.T) {
 		},
 	}
 	for name, call := range calls {
-		t.Run(name, func(t *testing.T) { refused(t, call(), codes.Unimplemented, "not_built") })
+		t.Run(name, func(t *testing.T) { refused(t, call(), codes.Unimplemented, "audio_off") })
 	}
 	for method, path := range map[string]string{
-		http.MethodGet: "/v1/books/" + id + "/pipeline", http.MethodPut: "/v1/providers/order",
+		http.MethodGet: "/v1/books/" + id + "/pipeline", http.MethodPost: "/v1/providers/here/disable",
 	} {
-		if rest := s.rest(t, method, path, s.admin, nil); rest.status != http.StatusNotImplemented || rest.code() != "not_built" {
+		if rest := s.rest(t, method, path, s.admin, nil); rest.status != http.StatusNotImplemented || rest.code() != "audio_off" {
 			t.Errorf("%s %s: %d %s", method, path, rest.status, rest.body)
 		}
 	}

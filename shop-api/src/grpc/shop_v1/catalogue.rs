@@ -8,7 +8,7 @@ use contracts::{BookId, BookStatus};
 use store::List;
 use tonic::Request;
 
-use super::convert::{audiobook, book_statuses, category, media_status};
+use super::convert::{audiobook, audiobook_at, book_statuses, category, status_at};
 use super::request::{given, invalid, page_size, page_token, parsed, viewer};
 use crate::app::{App, BookList};
 use crate::proto::shop_v1::{
@@ -43,13 +43,14 @@ fn statuses_of(sent: &[i32]) -> Result<Vec<BookStatus>, ApiError> {
     Ok(statuses.into_iter().collect())
 }
 
-/// One book. There is no transcript whose beginning could be shown.
+/// One book. The beginning of its transcript is not shown: the preview is what may be heard before the book is bought.
 pub async fn one(app: &App, request: Request<GetAudiobookRequest>) -> Result<GetAudiobookResponse, ApiError> {
     let viewer = viewer(&request)?;
     let id: BookId = parsed("id", &request.into_inner().id)?;
     let book = app.book(&viewer, id).await?;
     let description = book.description.clone().unwrap_or_default();
-    Ok(GetAudiobookResponse { book: Some(audiobook(book)), transcript_preview: String::new(), description })
+    let step = app.step(id).await;
+    Ok(GetAudiobookResponse { book: Some(audiobook_at(book, step)), transcript_preview: String::new(), description })
 }
 
 /// The description of a book.
@@ -71,7 +72,7 @@ pub async fn status(
     let viewer = viewer(&request)?;
     let id: BookId = parsed("audiobook_id", &request.into_inner().audiobook_id)?;
     let BookView { status, .. } = app.book(&viewer, id).await?;
-    Ok(GetAudiobookStatusResponse { status: media_status(status).into() })
+    Ok(GetAudiobookStatusResponse { status: status_at(status, app.step(id).await).into() })
 }
 
 /// The categories.

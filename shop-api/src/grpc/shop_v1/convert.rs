@@ -1,7 +1,7 @@
 //! The views of the application layer as messages. Each field has its twin in JSON, but for the names that the reference system chose.
 
 use contracts::api::{BookView, CartView, CategoryView, OrderLineView, OrderView, PurchaseView, UploadLinkView};
-use contracts::{BookStatus, Money};
+use contracts::{BookStatus, MediaStep, Money};
 
 use crate::proto::shop_v1::list_purchases_response::PurchasedItem;
 use crate::proto::shop_v1::{
@@ -32,6 +32,23 @@ pub fn audiobook(book: BookView) -> Audiobook {
         preview_url: book.preview_url.unwrap_or_default(),
         owned: book.owned,
         fault: book.fault.unwrap_or_default(),
+    }
+}
+
+/// A book that is worked on at a step, which its status says.
+pub fn audiobook_at(book: BookView, step: Option<MediaStep>) -> Audiobook {
+    let status = status_at(book.status, step);
+    Audiobook { status: status.into(), ..audiobook(book) }
+}
+
+/// The status of a book that is worked on at a step.
+pub const fn status_at(status: BookStatus, step: Option<MediaStep>) -> MediaStatus {
+    match (status, step) {
+        (BookStatus::Processing, Some(MediaStep::Transcribe)) => MediaStatus::MediaProcessingTranscript,
+        (BookStatus::Processing, Some(MediaStep::Summarise | MediaStep::Publish)) => {
+            MediaStatus::MediaProcessingSummary
+        }
+        _ => media_status(status),
     }
 }
 

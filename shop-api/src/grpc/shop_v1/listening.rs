@@ -1,13 +1,12 @@
 //! What buyers do with their books.
 
 use api_kit::error::ApiError;
-use contracts::BookId;
 use contracts::api::{DownloadView, PositionBody, PositionView};
+use contracts::{BookId, TranscriptFormat};
 use tonic::Request;
 
 use super::request::{invalid, parsed, viewer};
-use crate::app::App;
-use crate::app::pipeline::not_built;
+use crate::app::{App, TranscriptFile};
 use crate::proto::shop_v1::{
     GetDownloadUrlRequest, GetDownloadUrlResponse, GetPositionRequest, GetPositionResponse, GetTranscriptRequest,
     GetTranscriptResponse, PutPositionRequest, PutPositionResponse,
@@ -22,11 +21,12 @@ pub async fn download(app: &App, request: Request<GetDownloadUrlRequest>) -> Res
     Ok(GetDownloadUrlResponse { download_url, expires_at: Some(timestamp(expires_at)) })
 }
 
-/// The transcript needs the audio pipeline.
-pub fn transcript(request: Request<GetTranscriptRequest>) -> Result<GetTranscriptResponse, ApiError> {
-    viewer(&request)?;
-    let _: BookId = parsed("audiobook_id", &request.into_inner().audiobook_id)?;
-    Err(not_built("transcript"))
+/// The words of the transcript.
+pub async fn transcript(app: &App, request: Request<GetTranscriptRequest>) -> Result<GetTranscriptResponse, ApiError> {
+    let viewer = viewer(&request)?;
+    let book: BookId = parsed("audiobook_id", &request.into_inner().audiobook_id)?;
+    let TranscriptFile { content, .. } = app.transcript(&viewer, book, TranscriptFormat::Txt).await?;
+    Ok(GetTranscriptResponse { transcript: content })
 }
 
 /// Where the caller stopped.

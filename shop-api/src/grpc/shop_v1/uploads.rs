@@ -7,7 +7,7 @@ use contracts::{BookId, BookStatus, CategorySlug, Currency};
 use futures::{Stream, StreamExt};
 use tonic::{Request, Streaming};
 
-use super::convert::{audiobook, upload_link};
+use super::convert::{audiobook, audiobook_at, upload_link};
 use super::request::{given, invalid, parsed, price, viewer, wait};
 use crate::app::{App, ForcedStatus, NewUpload};
 use crate::grpc::stream_error;
@@ -74,15 +74,25 @@ pub async fn further_link(
     Ok(upload_link(app.upload_link(&viewer, book).await?))
 }
 
-/// Ends the upload of a book, or gives the book another status. The group of providers does not matter without the audio pipeline.
+/// Ends the upload of a book, does a step of the work on it again, or gives it another status.
 pub async fn complete(app: &App, request: Request<CompleteUploadRequest>) -> Result<CompleteUploadResponse, ApiError> {
     let (viewer, wait) = (viewer(&request)?, wait(&request));
     let CompleteUploadRequest { audiobook_id, ai_provider, force_status } = request.into_inner();
     let book: BookId = parsed("audiobook_id", &audiobook_id)?;
-    AiProvider::try_from(ai_provider).map_err(|_| invalid("ai_provider", "there is no such group"))?;
+    let provider = AiProvider::try_from(ai_provider).map_err(|_| invalid("ai_provider", "there is no such group"))?;
     let status = MediaStatus::try_from(force_status).map_err(|_| invalid("force_status", "there is no such status"))?;
-    let book = app.complete_upload(&viewer, book, forced(status), wait).await?;
-    Ok(CompleteUploadResponse { book: Some(audiobook(book)) })
+    let done = app.complete_upload(&viewer, book, forced(status), Some(group(provider).to_owned()), wait).await?;
+    let step = app.step(book).await;
+    Ok(CompleteUploadResponse { book: Some(audiobook_at(done, step)) })
+}
+
+/// The group of providers that the reference system's enum stands for; empty: as configured.
+const fn group(provider: AiProvider) -> &'static str {
+    match provider {
+        AiProvider::None => "",
+        AiProvider::Aws => "cloud",
+        AiProvider::Local => "local",
+    }
 }
 
 const fn forced(status: MediaStatus) -> ForcedStatus {

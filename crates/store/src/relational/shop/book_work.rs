@@ -46,13 +46,25 @@ impl Relational {
         self.rows(sql, values![now, page_limit(limit)]).await?.iter().map(BookRecord::read).collect()
     }
 
-    /// Books that have been processing without a change since `older_than`, those that have waited longest first.
-    pub async fn books_processing(&self, older_than: Timestamp, limit: u32) -> Result<Vec<BookRecord>, StoreError> {
+    /// Books that have been processing without a change since `older_than`, those that have waited longest first. Those of which the audio
+    /// pipeline has something left to do only with `in_pipeline`, or with a complete upload that is not their file yet: they may be many, and
+    /// wait for hours or for an admin.
+    pub async fn books_processing(
+        &self,
+        older_than: Timestamp,
+        in_pipeline: bool,
+        limit: u32,
+    ) -> Result<Vec<BookRecord>, StoreError> {
         let sql = concat!(
             "SELECT ",
             book_columns!(),
-            " FROM books WHERE books.status = 'processing' AND books.updated_at < $1 ORDER BY books.updated_at LIMIT $2"
+            " FROM books WHERE books.status = 'processing' AND books.updated_at < $1",
+            " AND ($3 OR NOT EXISTS (SELECT 1 FROM pipelines p WHERE p.book_id = books.id AND p.state <> 'done')",
+            " OR EXISTS (SELECT 1 FROM media_uploads u WHERE u.book = books.id AND u.state = 'complete'",
+            " AND NOT EXISTS (SELECT 1 FROM assets a WHERE a.book_id = books.id AND a.media_key = u.object_key)))",
+            " ORDER BY books.updated_at LIMIT $2"
         );
-        self.rows(sql, values![older_than, page_limit(limit)]).await?.iter().map(BookRecord::read).collect()
+        let arguments = values![older_than, page_limit(limit), in_pipeline];
+        self.rows(sql, arguments).await?.iter().map(BookRecord::read).collect()
     }
 }

@@ -107,6 +107,7 @@ impl Relational {
         if !transaction.has_buyer(id).await? {
             transaction.remove_assets(id, now).await?;
         }
+        transaction.end_pipeline(id, now).await?;
         let change = BookChange { status: Some(BookStatus::Deleted), ..BookChange::default() };
         let outcome = transaction.store_change(known, &change, audit, now).await?;
         committed_if_stored(transaction, outcome).await
@@ -157,6 +158,9 @@ impl Transaction {
         let id = known.id;
         let changed = change.applied_to(known, whole_microseconds(now));
         self.store_book(&changed).await?;
+        if change.description.is_some() {
+            self.set_description_source(id, None).await?;
+        }
         if let Some(categories) = &change.categories {
             self.put_categories(id, categories).await?;
         }
@@ -165,7 +169,7 @@ impl Transaction {
     }
 
     /// A book as it was stored.
-    async fn stored(&mut self, id: BookId) -> Result<BookWriteOutcome, StoreError> {
+    pub(super) async fn stored(&mut self, id: BookId) -> Result<BookWriteOutcome, StoreError> {
         Ok(self.book(id).await?.map_or(BookWriteOutcome::Unknown, |book| BookWriteOutcome::Stored(Box::new(book))))
     }
 
@@ -221,7 +225,10 @@ impl Transaction {
     }
 
     /// The first of these that is no accepted category.
-    async fn first_unknown(&mut self, categories: &[CategorySlug]) -> Result<Option<CategorySlug>, StoreError> {
+    pub(super) async fn first_unknown(
+        &mut self,
+        categories: &[CategorySlug],
+    ) -> Result<Option<CategorySlug>, StoreError> {
         for (index, category) in categories.iter().enumerate() {
             let sql = "SELECT slug FROM categories WHERE slug = $1 AND accepted = $2";
             let is_known = self.row(sql, values![category.as_str(), true]).await?.is_some();

@@ -99,7 +99,7 @@ async fn run_catalogue(store: &Relational, book: BookId, category: &CategorySlug
     store.change_book(book, Some(1), &change, None, now).await.unwrap();
     store.set_book_status(book, &[BookStatus::Ready], BookStatus::Processing, None, now).await.unwrap();
     let later = now + SignedDuration::from_hours(1);
-    assert_eq!(store.books_processing(later, 9).await.unwrap().len(), 1);
+    assert_eq!(store.books_processing(later, false, 9).await.unwrap().len(), 1);
     store.set_book_status(book, &[BookStatus::Processing], BookStatus::Ready, None, now).await.unwrap();
     assert!(store.book(book).await.unwrap().is_some());
     for query in [None, Some("emma".to_owned())] {

@@ -7,6 +7,8 @@ pub mod face_models;
 pub mod faces;
 pub mod media_uploads;
 pub mod merging;
+pub mod pipelines;
+pub mod provider_calls;
 pub mod quota;
 pub mod shop_books;
 pub mod shop_files;
@@ -54,6 +56,26 @@ macro_rules! for_each_guarantee {
             media_uploads::an_upload_that_became_the_file_of_a_book_keeps_no_other_out,
             media_uploads::an_expired_upload_ends_in_the_media_store_too,
             media_uploads::the_object_of_an_ended_upload_is_deleted,
+            pipelines::a_pipeline_is_changed_from_the_revision_that_was_seen,
+            pipelines::a_due_step_is_claimed_once_and_again_after_a_while,
+            pipelines::books_take_turns_and_not_all_windows_are_published,
+            pipelines::of_many_workers_one_has_a_window,
+            pipelines::a_late_worker_keeps_a_window_that_nobody_has_taken,
+            pipelines::the_last_window_wakes_its_pipeline_once,
+            pipelines::a_window_that_is_put_off_is_due_again_at_its_time,
+            pipelines::a_failed_window_stops_its_book_until_it_is_resumed,
+            pipelines::what_is_served_outlives_the_next_run,
+            pipelines::a_text_that_a_window_has_is_not_swept,
+            pipelines::the_work_on_a_deleted_book_ends,
+            provider_calls::a_call_is_in_the_ledger_from_its_reservation_on,
+            provider_calls::callers_at_once_do_not_exceed_a_cap_together,
+            provider_calls::a_day_has_a_cap_of_its_own,
+            provider_calls::a_call_that_nobody_settles_stays_spent,
+            provider_calls::calls_are_listed_without_gap_or_repeat,
+            provider_calls::of_many_changes_of_a_provider_none_is_lost,
+            provider_calls::after_a_cooldown_one_caller_tries_a_provider,
+            provider_calls::an_admin_orders_and_turns_off_providers,
+            provider_calls::a_program_leaves_what_an_admin_has_written,
             quota::of_a_thousand_concurrent_charges_the_quota_is_admitted,
             quota::a_frame_counts_once_however_often_it_is_sent,
             quota::a_refund_gives_back_its_own_charge,

@@ -1,8 +1,8 @@
 //! Files of books, and the work on them.
 
-use contracts::{AssetKind, BookId, BookStatus};
+use contracts::{AssetKind, BookId, BookStatus, MediaStep, PipelineState};
 use jiff::{SignedDuration, Timestamp};
-use store::relational::{AssetRecord, AssetWriteOutcome};
+use store::relational::{AssetRecord, AssetWriteOutcome, PipelineExtras, PipelineRecord};
 use store::{MediaKey, Relational};
 
 use super::shop_books::{sell, stored};
@@ -141,7 +141,18 @@ pub async fn books_that_stay_in_processing_are_found(two: &TwoStores) {
     let book = sell(&two.one, "Emma").await.id;
     let processing = two.one.set_book_status(book, &[BookStatus::Ready], BookStatus::Processing, None, at).await;
     assert_eq!(stored(processing.unwrap()).status, BookStatus::Processing);
-    assert_eq!(two.other.books_processing(at, 50).await.unwrap(), []);
-    let found = two.other.books_processing(at + SignedDuration::from_secs(1), 50).await.unwrap();
-    assert_eq!(found.into_iter().map(|book| book.id).collect::<Vec<_>>(), [book]);
+    let found = async |older_than, in_pipeline| -> Vec<BookId> {
+        let found = two.other.books_processing(older_than, in_pipeline, 50).await.unwrap();
+        found.into_iter().map(|book| book.id).collect()
+    };
+    let later = at + SignedDuration::from_secs(1);
+    assert_eq!(found(at, false).await, []);
+    assert_eq!(found(later, false).await, [book]);
+
+    let at_work = super::pipelines::begun_for(&two.one, book).await;
+    assert_eq!((found(later, false).await, found(later, true).await), (Vec::new(), vec![book]));
+    let done = PipelineRecord { step: MediaStep::Done, state: PipelineState::Done, wake_at: None, ..at_work.clone() };
+    let none = PipelineExtras::default();
+    two.one.put_pipeline(&done, Some(at_work.revision), &none, at).await.unwrap().unwrap();
+    assert_eq!(found(later, false).await, [book]);
 }
