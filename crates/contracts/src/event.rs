@@ -186,9 +186,14 @@ const MAX_SHORTENED: usize = 200;
 /// Shortens an external text to one line of bounded length, for log lines and headers of dead
 /// letters. A dead letter must not be much larger than its original.
 pub(crate) fn shortened(text: &impl Display) -> String {
+    shortened_to(text, MAX_SHORTENED)
+}
+
+/// Shortens an external text to one line of at most so many characters.
+pub(crate) fn shortened_to(text: &impl Display, characters_at_most: usize) -> String {
     let text = text.to_string();
     let mut characters = text.chars().map(|character| if character.is_control() { ' ' } else { character });
-    let mut shortened: String = characters.by_ref().take(MAX_SHORTENED).collect();
+    let mut shortened: String = characters.by_ref().take(characters_at_most).collect();
     if characters.next().is_some() {
         shortened.push('…');
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
-use crate::event::shortened;
+use crate::event::shortened_to;
 
 pub use crate::topic_role::TopicRole;
 
@@ -19,6 +19,9 @@ pub const DEFAULT: &str = include_str!("../../../topics.yaml");
 /// How much longer than its retention a message may have effects: a topic deletes whole segments, some time after it, and a consumer may have
 /// read the message just before its end.
 pub const RETENTION_RESERVE: SignedDuration = SignedDuration::from_hours(24);
+
+/// Length up to which an error of a file is shown, in characters. It has room for the names of all roles.
+const MAX_SYNTAX_ERROR: usize = 1_000;
 
 /// One topic.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -171,7 +174,7 @@ impl Topics {
 
 fn read(text: &str) -> Result<Vec<Topic>, TopicsError> {
     let TopicsFile { topics } =
-        serde_yaml_ng::from_str(text).map_err(|error| TopicsError::Syntax(shortened(&error)))?;
+        serde_yaml_ng::from_str(text).map_err(|error| TopicsError::Syntax(shortened_to(&error, MAX_SYNTAX_ERROR)))?;
     Ok(topics)
 }
 
