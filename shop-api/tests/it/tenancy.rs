@@ -10,7 +10,7 @@ use crate::both::{Both, Refusal, of_problem, on_sale, shelve};
 use crate::test_service::TestShop;
 
 /// Routes of admins, which refuse a user before they look at the id.
-const OF_ADMINS: [(&str, &str); 13] = [
+const OF_ADMINS: [(&str, &str); 14] = [
     ("patch", "/v1/books/{id}"),
     ("delete", "/v1/books/{id}"),
     ("post", "/v1/books/{id}/publish"),
@@ -18,6 +18,7 @@ const OF_ADMINS: [(&str, &str); 13] = [
     ("post", "/v1/books/{id}/upload"),
     ("post", "/v1/books/{id}/pipeline"),
     ("get", "/v1/books/{id}/pipeline"),
+    ("get", "/v1/books/{id}/pipeline/events"),
     ("put", "/v1/books/{id}/cover"),
     ("delete", "/v1/books/{id}/cover"),
     ("post", "/v1/orders/{id}/refund"),
