@@ -4,7 +4,13 @@ use std::collections::BTreeMap;
 
 use api_kit::error::{ApiError, HttpError, RequestError, ServiceError, whole_seconds};
 use http::StatusCode;
+use media::MediaError;
 use shop::{Kind, ShopError};
+
+/// The error of a refusal of the audio pipeline, in the words of the shop.
+pub fn media_refused(error: MediaError) -> ApiError {
+    refused(error.into())
+}
 
 /// The error of a refusal of the shop.
 pub fn refused(error: ShopError) -> ApiError {

@@ -15,7 +15,7 @@ use contracts::media::MediaProgress;
 use contracts::{BookId, Event, MediaProgressEvent, MediaStep, MediaTask, MediaTaskEvent, PipelineState, TopicRole};
 use http::StatusCode;
 use jiff::Timestamp;
-use media::{MediaError, Pipelines, Request};
+use media::{Pipelines, Request};
 use shop::ShopError;
 use store::relational::PipelineRecord;
 use text::Embeddings;
@@ -28,7 +28,7 @@ use super::search::PassageCache;
 use super::transcripts::UNREAD_KIB;
 use crate::Viewer;
 use crate::audio::Audio;
-use crate::error::refused;
+use crate::error::{media_refused, refused};
 
 pub use feed::Feed;
 pub use watch::Watched;
@@ -247,9 +247,4 @@ fn check_budget(budget_micro: Option<i64>) -> Result<(), ApiError> {
 fn goes_on_at(known: &PipelineRecord, from: MediaStep) -> bool {
     let goes_on = matches!(known.state, PipelineState::Due | PipelineState::Running | PipelineState::Waiting);
     known.step == MediaStep::Upload || (goes_on && known.step == from)
-}
-
-/// The refusal of the pipeline, in the words of the shop.
-pub(super) fn media_refused(error: MediaError) -> ApiError {
-    refused(error.into())
 }

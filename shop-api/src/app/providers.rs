@@ -21,9 +21,8 @@ use store::{List, PageCursor};
 use tokio::time::{Instant, sleep};
 
 use super::App;
-use super::pipeline::media_refused;
 use crate::Viewer;
-use crate::error::refused;
+use crate::error::{media_refused, refused};
 
 /// How long a worker's list of providers is believed.
 const BELIEVED: SignedDuration = SignedDuration::from_secs(120);

@@ -8,9 +8,8 @@ use shop::ShopError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::App;
-use super::pipeline::media_refused;
 use crate::Viewer;
-use crate::error::refused;
+use crate::error::{media_refused, refused};
 
 /// Transcripts that clients have not read to their end, in KiB: one of two days with the time of each word has some 30 MiB.
 pub(super) const UNREAD_KIB: usize = 256 << 10;

@@ -12,9 +12,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::feed::Changes;
-use super::media_refused;
 use crate::app::App;
 use crate::app::access::check_admin;
+use crate::error::media_refused;
 
 /// Streams of all admins of an instance.
 const WATCHERS: usize = 200;
