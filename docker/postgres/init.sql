@@ -820,7 +820,7 @@ ALTER TABLE book_categories ADD COLUMN score DOUBLE PRECISION;
 ALTER TABLE book_categories ADD COLUMN source TEXT;
 
 INSERT INTO sightline_schema (version, name, checksum, applied_at, compatible_from)
-VALUES (16, 'pipeline', 'a5df82f58586269aa8c7aef8ea0969ea7edb2c76822778e65baa87868294ab27', now(), 2);
+VALUES (16, 'pipeline', 'af8b8cab5c45ef8b56e1060ea3db7af38bfbd205ebc74fa36bec05f76603bc85', now(), 2);
 
 -- Which providers the audio workers have, as each tells it while it runs, and what admins ask of them. The operator's file is only with the
 -- workers, so other services know providers from here.
