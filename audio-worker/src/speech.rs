@@ -8,7 +8,7 @@
 //! Whisper invents sentences for silence, so it never hears any: a window has speech in it and no long pause. Windows do not depend on each
 //! other, so they may be transcribed in any order, by several processes, and again after a crash, with the same words.
 //!
-//! [`Engine`] is used by the worker, by the [server](serve) for clients of `OpenAI`'s interface, and by the [command](file) that
+//! [`Engine`] is used by the worker, by the [server](serve) for clients of `OpenAI`'s interface, and by the [command](mod@file) that
 //! transcribes a file without any service.
 
 mod args;
