@@ -189,14 +189,13 @@ def slow_readers(server, client, path):
 def expired_links(server, book_path):
     """Links that a server made eleven minutes ago."""
     library = os.environ["CHECK_FAKETIME"]
-    server.start({"LD_PRELOAD": library, "FAKETIME": "-11m", "FAKETIME_DONT_FAKE_MONOTONIC": "1", "NO_FAKE_STAT": "1"})
-    client = Client(server.address)
-    book = publish(client, server.admin, recording(1 << 20))
-    token = register(client)
-    buy(client, token, [book])
-    paths = [link(client, token, book) for _ in range(50)]
-    check(client.send("GET", paths[0]).status == 200, "a link is not served while it is valid")
-    server.stop()
+    with server.started({"LD_PRELOAD": library, "FAKETIME": "-11m", "FAKETIME_DONT_FAKE_MONOTONIC": "1", "NO_FAKE_STAT": "1"}):
+        client = Client(server.address)
+        book = publish(client, server.admin, recording(1 << 20))
+        token = register(client)
+        buy(client, token, [book])
+        paths = [link(client, token, book) for _ in range(50)]
+        check(client.send("GET", paths[0]).status == 200, "a link is not served while it is valid")
     return [path.removeprefix(book_path) for path in paths]
 
 

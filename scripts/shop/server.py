@@ -141,6 +141,11 @@ class Server:
             with open(self.log, encoding="utf-8", errors="replace") as log:
                 print(f"--- end of {self.log}", *log.readlines()[-40:], sep="\n", file=sys.stderr)
 
+    def started(self, extra):
+        """Starts it with further variables, for a `with`."""
+        self.start(extra)
+        return self
+
     def start(self, extra=None):
         """Starts it and waits until it is ready."""
         environment = {**os.environ, **self.settings, **(extra or {})}

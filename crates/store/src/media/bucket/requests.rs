@@ -12,8 +12,8 @@ use super::MediaBucket;
 use crate::StoreError;
 use crate::media::{MultipartId, PartFacts, other_parts};
 
-/// How long the signature of a request counts.
-const SIGNED_FOR: Duration = Duration::from_secs(300);
+/// How long the signature of a request counts: as far as a clock may be behind that of the server in all other requests.
+const SIGNED_FOR: Duration = Duration::from_mins(15);
 /// Maximum number of bytes of an answer. A page of a list has at most a thousand entries.
 const MAX_ANSWER: usize = 4 << 20;
 /// Pauses before the tries of a request.
