@@ -29,7 +29,7 @@ use super::Files;
 /// Bytes of the smallest step, which every reader has.
 const SMALL: u64 = 16 << 10;
 /// Bytes of the largest step.
-const LARGE: u64 = 256 << 10;
+const LARGE: u64 = 512 << 10;
 /// A step that is sent in this time is followed by one of twice its size.
 const FAST: Duration = Duration::from_millis(100);
 /// After a step that takes longer, the next one is the smallest.
@@ -253,7 +253,8 @@ mod tests {
     fn a_fast_reader_gets_larger_steps_and_a_slow_one_the_smallest() {
         let (larger, mut pace, mut clock) = (bytes_for(1 << 20), Pace::default(), Clock(Instant::now()));
         let mut next = |millis| pace.next_step(clock.after(millis), &larger).0;
-        assert_eq!([5, 5, 5, 5, 5, 5].map(&mut next), [SMALL, 2 * SMALL, 4 * SMALL, 8 * SMALL, LARGE, LARGE]);
+        let steps = [SMALL, 2 * SMALL, 4 * SMALL, 8 * SMALL, 16 * SMALL, LARGE, LARGE];
+        assert_eq!([5; 7].map(&mut next), steps);
         assert_eq!(next(300), LARGE, "neither fast nor slow");
         assert_eq!([1000, 5].map(next), [SMALL, 2 * SMALL]);
     }
