@@ -73,7 +73,7 @@ impl Checkpoints {
         self.write(&self.words_path(key), words)
     }
 
-    /// Removes everything: the transcript is complete.
+    /// Removes everything: the transcript is written.
     pub fn remove(&self) {
         if let Err(error) = std::fs::remove_dir_all(&self.folder) {
             tracing::warn!(folder = %self.folder.display(), %error, "the checkpoints of a complete transcript are still there");

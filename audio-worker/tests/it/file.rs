@@ -47,7 +47,7 @@ async fn an_interrupted_file_goes_on_where_it_was() {
     let recording = setup.write("parts.wav", &wav(&parts.flatten().collect::<Vec<_>>()));
     let undisturbed = setup.transcribe(&recording).await.unwrap().render(TranscriptFormat::Json);
     let checkpoints = setup.folder.path().join("checkpoints");
-    assert!(files(&checkpoints).is_empty(), "they are removed when the transcript is complete");
+    assert!(files(&checkpoints).is_empty(), "they are removed when the transcript is written");
 
     interrupt_after(&setup, &recording, 2).await;
     let kept = files(&checkpoints);
