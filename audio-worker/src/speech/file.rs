@@ -89,6 +89,8 @@ impl Transcribed {
 /// # Errors
 /// When the file cannot be read or is refused, a checkpoint cannot be written, or the engine fails.
 pub async fn transcribe(engine: &Engine, tools: &Tools, job: &FileJob, report: &Report) -> anyhow::Result<Transcribed> {
+    // An unknown language is refused before speech is looked for, which takes minutes in a long file.
+    let model = engine.model(&job.options)?.clone();
     let cancelled = Arc::new(AtomicBool::new(false));
     let _cancel = CancelOnDrop(Arc::clone(&cancelled));
     let preparing = {
@@ -96,7 +98,6 @@ pub async fn transcribe(engine: &Engine, tools: &Tools, job: &FileJob, report: &
         tokio::task::spawn_blocking(move || prepare(&tools, &job, &report, &cancelled))
     };
     let Prepared { sound, plan, reader, checkpoints } = preparing.await.context("the file was not read")??;
-    let model = engine.model(&job.options)?.clone();
     let of = plan.windows.len();
     report(Progress::Windows { done: 0, of });
 
