@@ -52,6 +52,21 @@ const FIELDS: [(Field, &[&str]); 4] = [
     (Field::Temperature, &["temperature"]),
 ];
 
+/// Where an answer has what its error is called, and which field of the request it is about.
+const NAMES: [&str; 11] = [
+    "/error/code",
+    "/error/type",
+    "/error/param",
+    "/error/metadata/raw",
+    "/code",
+    "/type",
+    "/param",
+    "/detail/error/code",
+    "/detail/error/type",
+    "/detail/0/type",
+    "/error_type",
+];
+
 /// A field of a request that can be left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Field {
@@ -78,7 +93,7 @@ pub(super) enum Objection {
 pub(super) fn refusal(status: StatusCode, headers: &HeaderMap, body: &str, secret: Option<&str>) -> CallFailure {
     // Before it is cut, which might leave half a key.
     let detail = detail(&without(body, secret));
-    let words = body.to_lowercase();
+    let words = own_words(body).to_lowercase();
     let says = |list: &[&str]| list.iter().any(|word| words.contains(word));
     let pause = retry::after(headers).map(|pause| pause.min(LONGEST_PAUSE));
     let number = status.as_u16();
@@ -142,6 +157,22 @@ pub(super) fn unusable(body: &[u8], lacks: &str) -> CallFailure {
         Err(_) => "its answer is not JSON".to_owned(),
     };
     CallFailure::failed(what, Billed::Yes)
+}
+
+/// The words by which a refusal is understood: what the error is called, and its message. Some servers show the request beside them, and a book
+/// may speak of a credit balance.
+fn own_words(body: &str) -> String {
+    let Ok(document) = serde_json::from_str::<Value>(body) else { return body.to_owned() };
+    let said = |place: &str| document.pointer(place)?.as_str().map(str::to_owned);
+    let named = NAMES.iter().filter_map(|place| said(place));
+    // `{"detail": [{"loc": ["body", "temperature"], "msg": "…", "input": …}]}`: the place is a field of the request.
+    let faults = || document.pointer("/detail").and_then(Value::as_array).into_iter().flatten();
+    let messages = faults().filter_map(|fault| fault.get("msg")?.as_str().map(str::to_owned));
+    let fields = faults().filter_map(|fault| fault.get("loc")?.as_array()).flatten();
+    let fields = fields.filter_map(|field| field.as_str().map(str::to_owned));
+    let words: Vec<String> = message_of(&document).into_iter().chain(named).chain(messages).chain(fields).collect();
+    // In a form that is not known, they may be anywhere.
+    if words.is_empty() { body.to_owned() } else { words.join("\n") }
 }
 
 /// A server's own words: the known forms of errors, or the beginning of a text.

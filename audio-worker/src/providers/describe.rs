@@ -88,7 +88,10 @@ impl Providers {
                 Next::Stop(stopped) => return Ok(kept.map_or(stopped, Outcome::Done)),
             };
             let provider = turn.provider;
-            match self.try_book(&turn, job).await? {
+            let tried = self.try_book(&turn, job).await?;
+            // A trial may have ended without a call: all answers were stored, or the book does not fit.
+            self.give_back_probe(&turn, step).await?;
+            match tried {
                 Tried::Good(description) => return Ok(Outcome::Done(description)),
                 Tried::Doubtful(description, fault) => {
                     selection.refused(provider, format!("its text is doubtful ({})", fault.as_str()));
@@ -96,10 +99,7 @@ impl Providers {
                 }
                 Tried::Refused(text) => selection.refused(provider, text),
                 Tried::Failed { text, cools } => selection.failed(provider, text, cools),
-                Tried::Stop(stopped) => {
-                    self.give_back_probe(&turn, step).await?;
-                    return Ok(kept.map_or(stopped, Outcome::Done));
-                }
+                Tried::Stop(stopped) => return Ok(kept.map_or(stopped, Outcome::Done)),
             }
         }
     }

@@ -73,7 +73,7 @@ impl Checkpoints {
         self.write(&self.words_path(key), words)
     }
 
-    /// Removes everything: the transcript is complete.
+    /// Removes everything: the transcript is written.
     pub fn remove(&self) {
         if let Err(error) = std::fs::remove_dir_all(&self.folder) {
             tracing::warn!(folder = %self.folder.display(), %error, "the checkpoints of a complete transcript are still there");
@@ -91,6 +91,8 @@ impl Checkpoints {
     /// A rename makes it appear, after its bytes are on the disk.
     fn write(&self, path: &Path, value: &impl Serialize) -> anyhow::Result<()> {
         let written = || -> io::Result<()> {
+            // Another run of the same file that has ended has removed it.
+            std::fs::create_dir_all(&self.folder)?;
             let mut file = NamedTempFile::new_in(&self.folder)?;
             file.write_all(&serde_json::to_vec(value)?)?;
             file.as_file().sync_data()?;
@@ -148,5 +150,18 @@ mod tests {
         assert_eq!(Checkpoints::of(&file, folder.path()).unwrap().plan(), None);
         again.remove();
         assert!(!again.folder.exists());
+    }
+
+    #[test]
+    fn the_end_of_one_run_does_not_end_another_of_the_same_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("book.mp3");
+        std::fs::write(&file, b"the bytes of a book").unwrap();
+        let (one, other) =
+            (Checkpoints::of(&file, folder.path()).unwrap(), Checkpoints::of(&file, folder.path()).unwrap());
+        one.remove();
+        let (key, words) = ([7; 32], WindowWords { language: None, segments: Vec::new() });
+        other.put_words(&key, &words).unwrap();
+        assert_eq!(other.words(&key), Some(words));
     }
 }

@@ -1,7 +1,7 @@
 //! The transcript of a file, without any service. A run that was interrupted goes on where it was.
 //!
-//! In: a file, and an engine. Out: its transcript. Guarantees: a window that was transcribed once is not transcribed again until the
-//! transcript is complete; a run that was killed at any moment ends with the same bytes as one that was not.
+//! In: a file, and an engine. Out: its transcript. Guarantees: a window that was transcribed once is not transcribed again until the caller
+//! has written the transcript; a run that was killed at any moment ends with the same bytes as one that was not.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -69,11 +69,28 @@ pub struct Tools {
     pub runtime: OnnxArgs,
 }
 
+/// A file that was transcribed.
+#[derive(Debug)]
+pub struct Transcribed {
+    /// Its transcript.
+    pub transcript: Transcript,
+    checkpoints: Checkpoints,
+}
+
+impl Transcribed {
+    /// Removes what was kept for another run. Call it when the transcript is written: a full disk would cost hours of work before.
+    pub fn remove_checkpoints(&self) {
+        self.checkpoints.remove();
+    }
+}
+
 /// Transcribes a file. Dropping the future ends it; the windows that have their words keep them.
 ///
 /// # Errors
 /// When the file cannot be read or is refused, a checkpoint cannot be written, or the engine fails.
-pub async fn transcribe(engine: &Engine, tools: &Tools, job: &FileJob, report: &Report) -> anyhow::Result<Transcript> {
+pub async fn transcribe(engine: &Engine, tools: &Tools, job: &FileJob, report: &Report) -> anyhow::Result<Transcribed> {
+    // An unknown language is refused before speech is looked for, which takes minutes in a long file.
+    let model = engine.model(&job.options)?.clone();
     let cancelled = Arc::new(AtomicBool::new(false));
     let _cancel = CancelOnDrop(Arc::clone(&cancelled));
     let preparing = {
@@ -81,7 +98,6 @@ pub async fn transcribe(engine: &Engine, tools: &Tools, job: &FileJob, report: &
         tokio::task::spawn_blocking(move || prepare(&tools, &job, &report, &cancelled))
     };
     let Prepared { sound, plan, reader, checkpoints } = preparing.await.context("the file was not read")??;
-    let model = engine.model(&job.options)?.clone();
     let of = plan.windows.len();
     report(Progress::Windows { done: 0, of });
 
@@ -111,8 +127,8 @@ pub async fn transcribe(engine: &Engine, tools: &Tools, job: &FileJob, report: &
         done += 1;
         report(Progress::Windows { done, of });
     }
-    checkpoints.remove();
-    Ok(Transcript::new(language, whole_ms(sound.duration), segments))
+    let transcript = Transcript::new(language, whole_ms(sound.duration), segments);
+    Ok(Transcribed { transcript, checkpoints: checkpoints.clone() })
 }
 
 /// A file whose windows can be read.
@@ -173,4 +189,25 @@ fn key(samples: &[f32], model: &str, options: &SpeechOptions) -> [u8; 32] {
     let parameters = if options.words { "words" } else { "" };
     let language = options.language.as_deref();
     WindowKey { pcm: samples, kind: "whisper", model, language, parameters, gate: gate::VERSION }.key()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_transcribed_is_kept_until_the_transcript_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("book.mp3");
+        std::fs::write(&file, b"the bytes of a book").unwrap();
+        let checkpoints = Checkpoints::of(&file, folder.path()).unwrap();
+        checkpoints.put_plan(&Plan { samples: 16_000, windows: vec![(0, 16_000)] }).unwrap();
+        let transcribed =
+            || Transcribed { transcript: Transcript::new(None, 1_000, Vec::new()), checkpoints: checkpoints.clone() };
+        // The caller could not write it.
+        drop(transcribed());
+        assert!(checkpoints.plan().is_some());
+        transcribed().remove_checkpoints();
+        assert!(checkpoints.plan().is_none());
+    }
 }

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use audio_worker::speech::file::{self, Progress, Report};
+use audio_worker::speech::SpeechOptions;
+use audio_worker::speech::file::{self, FileJob, Progress, Report};
 use contracts::TranscriptFormat;
 use tokio::sync::mpsc::unbounded_channel;
 
@@ -47,7 +48,7 @@ async fn an_interrupted_file_goes_on_where_it_was() {
     let recording = setup.write("parts.wav", &wav(&parts.flatten().collect::<Vec<_>>()));
     let undisturbed = setup.transcribe(&recording).await.unwrap().render(TranscriptFormat::Json);
     let checkpoints = setup.folder.path().join("checkpoints");
-    assert!(files(&checkpoints).is_empty(), "they are removed when the transcript is complete");
+    assert!(files(&checkpoints).is_empty(), "they are removed when the transcript is written");
 
     interrupt_after(&setup, &recording, 2).await;
     let kept = files(&checkpoints);
@@ -70,4 +71,20 @@ async fn what_is_no_recording_is_refused_by_name() {
     assert!(format!("{refused:#}").contains("book.mp3"), "{refused:#}");
     assert!(setup.transcribe(Path::new("/nowhere/book.mp3")).await.is_err());
     assert!(setup.transcribe(setup.folder.path()).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_language_is_refused_before_the_work() {
+    let Some(setup) = setup("an_unknown_language_is_refused_before_the_work") else { return };
+    let recording = setup.write("jfk.wav", &wav(&setup.jfk()));
+    let options = SpeechOptions { language: Some("klingon".to_owned()), ..SpeechOptions::default() };
+    let job = FileJob { options, ..setup.job(&recording) };
+    let (sender, mut reports) = unbounded_channel();
+    let report: Report = Arc::new(move |progress| {
+        let _ = sender.send(progress);
+    });
+    let refused = file::transcribe(&setup.engine, &setup.tools, &job, &report).await.unwrap_err();
+    assert!(format!("{refused:#}").contains("klingon"), "{refused:#}");
+    drop(report);
+    assert_eq!(reports.recv().await, None, "nothing was listened to");
 }

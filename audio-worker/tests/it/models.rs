@@ -77,7 +77,9 @@ impl Setup {
     /// The transcript of a file.
     pub async fn transcribe(&self, file: &Path) -> anyhow::Result<Transcript> {
         let unseen: Report = Arc::new(|_: Progress| {});
-        file::transcribe(&self.engine, &self.tools, &self.job(file), &unseen).await
+        let transcribed = file::transcribe(&self.engine, &self.tools, &self.job(file), &unseen).await?;
+        transcribed.remove_checkpoints();
+        Ok(transcribed.transcript)
     }
 }
 

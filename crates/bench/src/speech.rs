@@ -110,7 +110,9 @@ impl Setup {
             options: self.options.clone(),
         };
         let unseen: FileReport = Arc::new(|_| {});
-        Ok(file::transcribe(engine, &self.tools, &job, &unseen).await?.text())
+        let transcribed = file::transcribe(engine, &self.tools, &job, &unseen).await?;
+        transcribed.remove_checkpoints();
+        Ok(transcribed.transcript.text())
     }
 
     /// The windows, through the engine alone.

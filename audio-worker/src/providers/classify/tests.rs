@@ -108,3 +108,19 @@ fn a_success_of_no_use_says_what_it_is() {
         assert!(matches!(failure.end, CallEnd::Failed { .. }) && failure.billed == Billed::Yes);
     }
 }
+
+#[test]
+fn the_words_of_a_book_that_a_server_shows_are_not_its_own() {
+    let request = r#"{"messages": [{"content": "Her credit balance, the temperature and the usage limit"}]}"#;
+    let body = format!(r#"{{"error": {{"message": "a field is missing", "type": "BadRequest"}}, "input": {request}}}"#);
+    let failure = answered(400, &body);
+    assert!(matches!(failure.end, CallEnd::InputRefused) && failure.objection.is_none(), "{failure:?}");
+    let listed = |field: &str| {
+        let fault = format!(r#"{{"loc": ["body", "{field}"], "msg": "not permitted", "input": {request}}}"#);
+        answered(422, &format!(r#"{{"detail": [{fault}]}}"#)).objection
+    };
+    assert_eq!(listed("model"), None);
+    assert_eq!(listed("timestamp_granularities[]"), Some(Objection::Field(Field::Granularities)));
+    let unknown = r#"{"status": {"reason": "insufficient_quota"}}"#;
+    assert!(matches!(answered(429, unknown).end, CallEnd::OutOfQuota), "a form that is not known");
+}

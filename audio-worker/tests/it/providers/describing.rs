@@ -191,3 +191,18 @@ async fn tokens_are_booked_as_the_server_counts_them() {
     // 100 and 10 tokens a call: 15 and 6 millionths.
     assert_eq!(worker.spent().await, 21 * i64::try_from(server.requests()).unwrap());
 }
+
+#[tokio::test]
+async fn a_trial_that_needed_no_call_is_left_to_the_next_job() {
+    let server = FakeServer::start(|_, seen| able(seen)).await;
+    let worker = TestWorker::new(&file(&server, "")).await;
+    done(describe(&worker, 1).await);
+    server.answers(Reply::status(402));
+    let outcome = describe(&worker, 2).await;
+    assert!(matches!(&outcome, Outcome::Wait { cause, .. } if cause.code == codes::COOLING), "{outcome:?}");
+    server.plays(|_, seen| able(seen));
+    worker.advance(3_700);
+    // After the cooldown one job tries the server. All answers of this one are stored.
+    done(describe(&worker, 1).await);
+    done(describe(&worker.other(), 2).await);
+}

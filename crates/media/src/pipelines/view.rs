@@ -5,7 +5,7 @@ use contracts::{BookId, PipelineState, TranscriptSegment};
 use jiff::Timestamp;
 use store::relational::{CallFilter, PipelineRecord};
 
-use super::Pipelines;
+use super::{ATTEMPTS, Pipelines};
 use crate::causes::explain;
 use crate::error::MediaError;
 use crate::transcript;
@@ -79,23 +79,39 @@ impl Pipelines {
     /// The segments of the transcript of a book that is served; `None` without one. For long books read it in pages.
     ///
     /// # Errors
-    /// `Damaged` if a text is missing or cannot be read, `Store`.
+    /// `Damaged` if a text is missing or cannot be read, `Changed` if new ones take its place all the time, `Store`.
     pub async fn transcript(&self, book: BookId) -> Result<Option<Vec<TranscriptSegment>>, MediaError> {
-        let pipeline = self.database.pipeline(book).await?;
-        let Some(generation) = pipeline.and_then(|pipeline| pipeline.transcript) else { return Ok(None) };
+        for _ in 0..ATTEMPTS {
+            let Some(generation) = self.served(book).await? else { return Ok(None) };
+            let segments = self.segments(book, generation).await;
+            // The windows of a transcript are deleted when a new one takes its place, also between two pages.
+            if self.served(book).await? == Some(generation) {
+                return segments.map(Some);
+            }
+        }
+        Err(MediaError::Changed)
+    }
+
+    /// The generation whose windows are the transcript that is served.
+    async fn served(&self, book: BookId) -> Result<Option<u32>, MediaError> {
+        Ok(self.database.pipeline(book).await?.and_then(|pipeline| pipeline.transcript))
+    }
+
+    /// The segments of all windows of a generation.
+    async fn segments(&self, book: BookId, generation: u32) -> Result<Vec<TranscriptSegment>, MediaError> {
         let (mut segments, mut next) = (Vec::new(), Some(0));
         while let Some(from) = next {
             let page = self.transcript_page(book, generation, from).await?;
             segments.extend(page.segments);
             next = page.next;
         }
-        Ok(Some(segments))
+        Ok(segments)
     }
 
     /// The segments of some windows of a generation, from a window on. Its windows must be done.
     ///
     /// # Errors
-    /// As those of [`Self::transcript`].
+    /// `Damaged` if a text is missing or cannot be read, `Store`.
     pub async fn transcript_page(
         &self,
         book: BookId,

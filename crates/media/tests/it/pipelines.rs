@@ -1,5 +1,6 @@
 //! A book from its upload to its end, with faults.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use contracts::{BookId, MediaStep, MediaTask, PipelineState};
@@ -230,4 +231,26 @@ async fn a_book_that_nobody_knows_is_refused() {
     let book = fixture.add_book().await;
     let early = fixture.pipelines.redo(book, MediaStep::Summarise, FILE, &Request::default(), None).await;
     assert!(matches!(early, Err(MediaError::NotReached { .. })), "{early:?}");
+}
+
+#[tokio::test]
+async fn a_transcript_that_is_read_while_a_new_one_takes_its_place_is_whole() {
+    let fixture = Fixture::new().await;
+    let book = fixture.add_book().await;
+    fixture.pipelines.start(book, FILE, None).await.unwrap();
+    fixture.work().await;
+    let is_redone = Cell::new(false);
+    let redoing = async {
+        for _ in 0..20 {
+            fixture.pipelines.redo(book, MediaStep::Transcribe, FILE, &Request::default(), None).await.unwrap();
+            fixture.work().await;
+        }
+        is_redone.set(true);
+    };
+    let reading = async {
+        while !is_redone.get() {
+            assert_eq!(fixture.pipelines.transcript(book).await.unwrap().unwrap().len(), 5);
+        }
+    };
+    tokio::join!(redoing, reading);
 }

@@ -1,6 +1,6 @@
 //! `sightline books transcribe`: what is said in audio files, as text, JSON or subtitles.
 //!
-//! Everything happens on this machine. What was transcribed is kept until the transcript is complete, so the same command continues a run
+//! Everything happens on this machine. What was transcribed is kept until the transcript is written, so the same command continues a run
 //! that was interrupted, without an option for it.
 
 use std::collections::BTreeSet;
@@ -43,7 +43,7 @@ pub struct Transcribe {
     #[arg(long)]
     words: bool,
 
-    /// Folder that keeps what is transcribed until the transcript is complete [default: sightline/transcripts in the user's cache]
+    /// Folder that keeps what is transcribed until the transcript is written [default: sightline/transcripts in the user's cache]
     #[arg(long, value_name = "FOLDER")]
     checkpoints: Option<PathBuf>,
 
@@ -103,15 +103,19 @@ impl Transcribe {
         let checkpoints = self.checkpoints.clone().unwrap_or_else(default_checkpoints);
         let job = FileJob { file: file.to_owned(), checkpoints, options };
         let bar = bar();
-        let transcript = file::transcribe(engine, &tools, &job, &report(&bar)).await;
+        let transcribed = file::transcribe(engine, &tools, &job, &report(&bar)).await;
         bar.finish_and_clear();
-        let transcript = transcript?;
+        let transcribed = transcribed?;
+        let transcript = &transcribed.transcript;
         let doubtful = transcript.segments.iter().filter(|segment| segment.flag.is_some()).count();
         if doubtful > 0 {
             let places = out::counted(doubtful, "place is", "places are");
             error_line(one_line(&format_args!("{}: {places} doubtful; the form json says which", file.display())));
         }
-        self.write(file, &transcript)
+        self.write(file, transcript)?;
+        // Not before: on a full disk the same command goes on with everything that was transcribed.
+        transcribed.remove_checkpoints();
+        Ok(())
     }
 
     fn write(&self, file: &Path, transcript: &Transcript) -> anyhow::Result<()> {
