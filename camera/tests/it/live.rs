@@ -148,15 +148,15 @@ fn the_duration_of_a_camera_begins_with_its_first_frame() {
         let part = [b"--part\r\nContent-Type: image/jpeg\r\n\r\n", &jpeg[..], b"\r\n"].concat();
         let _ = stream.write_all(head.as_bytes());
         while stream.write_all(&part).is_ok() {
-            std::thread::sleep(std::time::Duration::from_millis(40));
+            // Frames may come late, and the first one too: so slowly that a second never has more than 25 of them.
+            std::thread::sleep(std::time::Duration::from_millis(50));
         }
     });
     let server = Server::start();
     let settings = json!({"duration": 1.0, "when_slow": "wait", "motion_gate": false});
     let pushed = server.push(Path::new(&format!("http://127.0.0.1:{port}/live")), &settings);
     let count = server.frames().len();
-    // A late first frame shortens the time to the second one, so there can be one or two more than 25.
-    assert!(pushed.succeeded && (10..=30).contains(&count), "{count}: {}", pushed.errors);
+    assert!(pushed.succeeded && (10..=25).contains(&count), "{count}: {}", pushed.errors);
 }
 
 /// A camera with TLS that refuses every password, over RTSP and HTTP; returns its port and its certificate.
